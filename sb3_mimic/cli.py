@@ -1,0 +1,148 @@
+"""The command line: photograph | imitate | evaluate."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sb3_mimic.envs.registration import ENV_IDS
+
+EXIT_BAD_INPUT = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """:return: The parser of ``sb3-mimic``"""
+    parser = argparse.ArgumentParser(prog="sb3-mimic", description="Robots that take the pose in a picture.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    photograph = commands.add_parser("photograph", help="take a picture of a random pose, with its truth beside it as JSON")
+    _add_env(photograph)
+    photograph.add_argument("--seed", type=int, default=0, help="which random pose (default: 0)")
+    photograph.add_argument("-o", "--output", type=Path, default=Path("pose.png"), help="a .png file (default: pose.png)")
+    photograph.set_defaults(run=_photograph)
+
+    imitate = commands.add_parser("imitate", help="take the pose in each picture, and write an animation of it")
+    _add_env(imitate)
+    _add_agent(imitate)
+    imitate.add_argument("--image", type=Path, nargs="+", required=True, help="PNG or JPEG pictures of poses")
+    imitate.add_argument("-o", "--output", type=Path, default=Path("out.gif"), help="a .gif or .mp4 (default: out.gif)")
+    imitate.add_argument("--steps", type=_positive, default=100, help="control steps for each picture (default: 100)")
+    imitate.set_defaults(run=_imitate)
+
+    evaluate = commands.add_parser("evaluate", help="measure an agent on poses it has never seen")
+    _add_env(evaluate)
+    _add_agent(evaluate)
+    evaluate.add_argument("--episodes", type=_positive, default=200, help="episodes per measure (default: 200)")
+    evaluate.add_argument("-o", "--output", type=Path, help="where to write the JSON (default: evaluation-ENV.json)")
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def _add_env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--env", required=True, choices=ENV_IDS, metavar="ID", help=f"one of: {', '.join(ENV_IDS)}")
+
+
+def _add_agent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--algo", default="ppo", help="the agent's algorithm (default: ppo)")
+    parser.add_argument("-f", "--folder", help="where your own runs lie, such as logs (default: the shipped agents)")
+    parser.add_argument("--exp-id", type=int, default=0, help="number of the run (default: the latest)")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _make(env_id: str, **kwargs: Any) -> Any:
+    import gymnasium as gym
+
+    return gym.make(env_id, **kwargs).unwrapped
+
+
+def _photograph(args: argparse.Namespace) -> None:
+    from sb3_mimic import keys, pictures
+
+    env = _make(args.env)
+    observation, _ = env.reset(seed=args.seed)
+    if keys.DESIRED_IMAGE not in observation:
+        raise pictures.PictureError(f"{args.env} has no camera in its observation. Use an id without 'State'.")
+    pose = observation[keys.DESIRED_GOAL]
+    pictures.write_picture(args.output, observation[keys.DESIRED_IMAGE])
+    truth = pictures.write_truth(args.output, args.env, pose, _joints(env, pose))
+    print(f"Wrote {args.output} and, beside it, the truth: {truth}")
+    env.close()
+
+
+def _imitate(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from sb3_mimic import pictures
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.imitation import imitate
+    from sb3_mimic.translator.training import torch_threads
+
+    pictures.check_animation_path(args.output)
+    env = _make(args.env, render_mode="rgb_array")
+    layout = env.pose_layout
+    targets = [pictures.read_picture(path, env.camera.width, env.camera.height) for path in args.image]
+    truths = [pictures.read_truth(path, args.env, layout.dim) for path in args.image]
+    agent = load_agent(args.env, args.algo, args.folder, args.exp_id)
+    frames = []
+    with torch_threads(1), tqdm(total=len(targets), unit="picture") as progress:
+        for path, truth, result in zip(args.image, truths, imitate(agent, env, targets, args.steps), strict=True):
+            frames += result.frames
+            progress.update()
+            joints = ", ".join(f"{name} {angle:.1f}" for name, angle in _joints(env, result.estimate).items())
+            progress.write(f"{path}: estimated pose (deg): {joints}")
+            if truth is not None:
+                for what, pose in (("read", result.estimate), ("taken", result.taken)):
+                    progress.write(
+                        f"    pose {what}: joint error {layout.joint_error(pose, truth):.2f} deg,"
+                        f" key-point error {layout.keypoint_error(pose, truth):.2f} cm"
+                    )
+    env.close()
+    pictures.write_animation(args.output, frames, fps=25)
+    print(f"Wrote {args.output}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.evaluation import evaluate
+
+    results = evaluate(load_agent(args.env, args.algo, args.folder, args.exp_id), args.env, args.episodes)
+    for name, measure in results.items():
+        if isinstance(measure, dict):
+            low, high = measure["interval"]
+            print(f"{name:32} {measure['value']:8.3f}   [{low:.3f}, {high:.3f}]   n = {measure['n']}")
+    output = args.output or Path(f"evaluation-{args.env}.json")
+    output.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"Wrote {output}")
+
+
+def _joints(env: Any, pose: Any) -> dict[str, float]:
+    import numpy as np
+
+    angles = np.rad2deg(env.pose_layout.joints(pose))
+    return {name: round(float(angle), 2) for name, angle in zip(env.robot.spec.joints, angles, strict=True)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    :param arguments: Those of the command line by default
+    :return: Exit code: 0, or 2 where something that was given is wrong
+    """
+    args = build_parser().parse_args(arguments)
+    from sb3_mimic.agents import AgentNotFoundError
+    from sb3_mimic.imitation import NoTranslatorError
+    from sb3_mimic.pictures import PictureError
+
+    try:
+        args.run(args)
+    except (PictureError, AgentNotFoundError, NoTranslatorError, OSError, ValueError) as error:
+        print(f"sb3-mimic: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0

@@ -1,0 +1,266 @@
+"""The one environment: a robot that is asked to take a pose."""
+
+import math
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from sb3_mimic import keys
+from sb3_mimic.envs import display
+from sb3_mimic.envs.camera import Camera
+from sb3_mimic.envs.goals import Goal
+from sb3_mimic.envs.rewards import Reward
+from sb3_mimic.envs.robot import Robot
+from sb3_mimic.envs.simulation import Simulation
+from sb3_mimic.pose import PoseLayout
+
+Observation = dict[str, Any]
+
+# PyBullet lets no joint turn faster, in rad/s
+MAX_VELOCITY = 100.0
+# Joints give way a little at their limits: poses are within 1 up to this, in scaled units and metres
+POSE_BOUND = 2.0
+PICTURE_SIZE = 480
+SUPERSAMPLING = 2
+
+
+class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
+    """
+    A robot that is asked, by a vector and by a picture, to take a pose.
+
+    :param simulation: The world
+    :param robot: The robot in it
+    :param goal: What is asked for, and how it is measured
+    :param reward: What is rewarded
+    :param camera: The robot's eye
+    :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
+    :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    """
+
+    metadata = {  # noqa: RUF012
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 60,
+    }
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        robot: Robot,
+        goal: Goal,
+        reward: Reward,
+        camera: Camera,
+        observation_keys: tuple[str, ...] = keys.STATE_KEYS + keys.IMAGE_KEYS,
+        render_mode: str | None = None,
+    ):
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"Unknown render_mode '{render_mode}'. Known modes: {', '.join(self.metadata['render_modes'])}.")
+        self.simulation = simulation
+        self.robot = robot
+        self.goal = goal
+        self.reward = reward
+        self.camera = camera
+        self.observation_keys = observation_keys
+        self.render_mode = render_mode
+        self._viewer: display.Viewer | None = None
+        self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
+        if render_mode == "human":
+            if display.has_display():
+                self._viewer = display.Viewer(robot.spec)
+            else:
+                display.warn_without_display()
+
+        n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
+        pose = spaces.Box(-POSE_BOUND, POSE_BOUND, (goal.layout.dim,), np.float32)
+        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POSE_BOUND] * 3 * n_keypoints, np.float32)
+        picture = spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)
+        every_space: dict[str, spaces.Space[Any]] = {
+            keys.OBSERVATION: spaces.Box(-high, high),
+            keys.ACHIEVED_GOAL: pose,
+            keys.DESIRED_GOAL: pose,
+            keys.IMAGE: picture,
+            keys.DESIRED_IMAGE: picture,
+        }
+        self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
+        self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
+        self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
+        self._achieved = goal.measure()
+        self._desired = self._achieved
+        self._desired_image: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def pose_layout(self) -> PoseLayout:
+        """What a pose vector means"""
+        return self.goal.layout
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """
+        Draw a start and a target pose, each evenly over the whole range of every joint.
+
+        :param seed: Seed of the random numbers
+        :param options: ``"desired_goal"``: a pose to ask for, shape (goal_dim,). ``"desired_image"``: a picture,
+            shape (height, width, 3), uint8, to show in place of a photograph of that pose.
+        :return: Observation and info
+        :raises ValueError: For an unknown option, a wrong shape or type, or numbers that are not finite
+        """
+        super().reset(seed=seed)
+        options = self._checked_options(options or {})
+        self.simulation.restore_initial()
+        self.robot.release_motors()
+
+        self.goal.randomise(self.np_random)
+        if "desired_goal" in options:
+            self.goal.place(options["desired_goal"])
+        self._adopt_target(options.get("desired_image"))
+
+        self.goal.randomise(self.np_random)
+        self._achieved = self.goal.measure()
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), {"is_success": bool(self.goal.is_success(self._achieved, self._desired))}
+
+    def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """
+        :param action: Fractions of the maximum torque, shape (n_joints,); clipped to [-1, 1]
+        :return: Observation, reward, False, False (episodes end by their time limit), and info
+        :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
+        """
+        action = self._checked_action(action)
+        self.robot.apply(action)
+        self.simulation.step()
+        self.robot.refresh()
+        previous, self._achieved = self._achieved, self.goal.measure()
+        info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
+        reward = 0.0
+        for name, term in self.reward.terms(self._achieved, self._desired, info).items():
+            info[f"reward_{name}"] = value = float(term)
+            reward += value
+        if not math.isfinite(reward):
+            raise FloatingPointError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
+        info["is_success"] = bool(self.goal.is_success(self._achieved, self._desired))
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), reward, False, False, info
+
+    def ask_for(
+        self, desired_goal: npt.NDArray[np.floating], desired_image: npt.NDArray[np.uint8] | None = None
+    ) -> Observation:
+        """
+        Ask for another pose in mid-episode. The robot stays where it is.
+
+        :param desired_goal: A pose, shape (goal_dim,)
+        :param desired_image: A picture to show in place of a photograph of that pose, shape (height, width, 3), uint8
+        :return: The observation with the new target
+        :raises ValueError: For a wrong shape or type, or numbers that are not finite; the old target stays
+        """
+        options = self._checked_options({"desired_goal": desired_goal, "desired_image": desired_image})
+        try:
+            with self.simulation.preserved():
+                self.goal.place(options["desired_goal"])
+                self._adopt_target(options["desired_image"])
+        finally:
+            self.robot.release_motors()
+            self.robot.refresh()
+        return self._observe()
+
+    def compute_reward(
+        self, achieved_goal: npt.NDArray[np.floating], desired_goal: npt.NDArray[np.floating], info: Any
+    ) -> npt.NDArray[np.floating]:
+        """
+        The reward of one step or of a batch of steps, for any goal; see :class:`~sb3_mimic.envs.rewards.Reward`.
+
+        :param achieved_goal: Shape (..., goal_dim)
+        :param desired_goal: Shape (..., goal_dim)
+        :param info: The step's info, or a sequence of them
+        :return: Shape (...,)
+        """
+        return self.reward(achieved_goal, desired_goal, info)
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """
+        :return: In mode ``"rgb_array"`` a picture of the robot with its target as a translucent ghost,
+            shape (480, 480, 3); in mode ``"human"`` None
+        """
+        if self.render_mode == "rgb_array":
+            return self._picture()
+        if self._viewer is not None:
+            self._viewer.show(self.robot)
+            time.sleep(self.simulation.dt)
+        return None
+
+    def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
+        """
+        Draw poses as lines over a picture of this environment's camera.
+
+        :param picture: Shape (height, width, 3)
+        :param poses: Pose vectors by their names, shape (goal_dim,) each
+        :return: The picture enlarged, with the lines and a legend
+        """
+        lines = {
+            name: [self.camera.project(limb) for limb in self.robot.limbs(self.pose_layout.keypoints(pose))]
+            for name, pose in poses.items()
+        }
+        return display.draw_lines(picture, lines)
+
+    def close(self) -> None:
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+        self.simulation.close()
+
+    def _adopt_target(self, image: npt.NDArray[np.uint8] | None) -> None:
+        """Make the scene as it is the target, and photograph it unless an image of it is given."""
+        self._desired = self.goal.measure()
+        self._ghost = None
+        if self._has_images:
+            self._desired_image = self.camera.render(self.simulation) if image is None else image.copy()
+
+    def _picture(self) -> npt.NDArray[np.uint8]:
+        size = PICTURE_SIZE * SUPERSAMPLING
+        camera = Camera(self.camera.eye, self.camera.target, self.camera.up, self.camera.fov, size, size)
+        if self._ghost is None:
+            with self.simulation.preserved():
+                self.goal.place(self._desired)
+                self._ghost = camera.render_with_mask(self.simulation)
+            self.robot.release_motors()
+            self.robot.refresh()
+        return display.downsample(display.compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
+
+    def _observe(self) -> Observation:
+        robot = self.robot
+        every: Observation = {keys.ACHIEVED_GOAL: self._achieved, keys.DESIRED_GOAL: self._desired}
+        if keys.OBSERVATION in self.observation_keys:
+            every[keys.OBSERVATION] = np.concatenate(
+                (np.cos(robot.qpos), np.sin(robot.qpos), robot.qvel, robot.keypoints.ravel()), dtype=np.float32
+            )
+        if self._has_images:
+            assert self._desired_image is not None
+            every[keys.IMAGE] = self.camera.render(self.simulation)
+            every[keys.DESIRED_IMAGE] = self._desired_image
+        return {key: every[key] for key in self.observation_keys}
+
+    def _checked_action(self, action: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        action = np.asarray(action, np.float64)
+        if action.shape != (self.robot.n_joints,) or not math.isfinite(action.sum()):
+            raise ValueError(
+                f"An action must be {self.robot.n_joints} finite numbers in [-1, 1], one per joint"
+                f" ({', '.join(self.robot.spec.joints)}). Got shape {action.shape}: {action}"
+            )
+        return action.clip(-1.0, 1.0)
+
+    def _checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        unknown = set(options) - {"desired_goal", "desired_image"}
+        if unknown:
+            raise ValueError(f"Unknown reset options {sorted(unknown)}. Known options: desired_goal, desired_image.")
+        if options.get("desired_image") is not None:
+            image = np.asarray(options["desired_image"])
+            shape = (self.camera.height, self.camera.width, 3)
+            if image.shape != shape or image.dtype != np.uint8:
+                raise ValueError(
+                    f"A desired_image must have shape {shape} and type uint8, got {image.shape} and {image.dtype}"
+                )
+            options = {**options, "desired_image": image}
+        return options

@@ -1,0 +1,104 @@
+"""One PyBullet client and its clock: the only place that opens, steps, saves and closes a world."""
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pybullet as p
+
+
+class Simulation:
+    """
+    A PyBullet world of its own.
+
+    :param timestep: Length of one physics step, in s
+    :param n_substeps: Physics steps per call of :meth:`step`
+    :param gravity: Downward acceleration, in m/s^2
+    :param gui: Whether to open PyBullet's window (needs a display)
+    """
+
+    def __init__(self, timestep: float = 1 / 240, n_substeps: int = 4, gravity: float = 9.81, gui: bool = False):
+        if timestep <= 0 or n_substeps < 1:
+            raise ValueError(f"timestep must be positive and n_substeps at least 1, got {timestep} and {n_substeps}")
+        self.timestep = timestep
+        self.n_substeps = n_substeps
+        self.gravity = gravity
+        self.gui = gui
+        self._client: int = p.connect(p.GUI if gui else p.DIRECT)
+        if self._client < 0:
+            raise RuntimeError("PyBullet could not open a physics client")
+        self._finalizer = weakref.finalize(self, p.disconnect, self._client)
+        p.setGravity(0, 0, -gravity, physicsClientId=self._client)
+        p.setPhysicsEngineParameter(
+            fixedTimeStep=self.dt,
+            numSubSteps=n_substeps,
+            # Without it contacts, and so trajectories, depend on the order in which bodies were made
+            deterministicOverlappingPairs=1,
+            physicsClientId=self._client,
+        )
+        self._initial_state: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"timestep": self.timestep, "n_substeps": self.n_substeps, "gravity": self.gravity, "gui": self.gui}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def dt(self) -> float:
+        """Simulated time per call of :meth:`step`, in s"""
+        return self.timestep * self.n_substeps
+
+    @property
+    def client(self) -> int:
+        """
+        :raises RuntimeError: When closed. PyBullet reuses the ids of closed clients,
+            so that a stale one would drive somebody else's world.
+        """
+        if not self._finalizer.alive:
+            raise RuntimeError("This simulation is closed. Make a new environment to go on.")
+        return self._client
+
+    def load(self, urdf: str) -> int:
+        """
+        Load a body with a fixed base. All bodies must be loaded before the first reset or saved state.
+
+        :param urdf: The text of a URDF
+        :return: The body's id
+        """
+        file, path = tempfile.mkstemp(suffix=".urdf")
+        try:
+            with os.fdopen(file, "w") as stream:
+                stream.write(urdf)
+            body: int = p.loadURDF(path, useFixedBase=True, physicsClientId=self.client)
+            return body
+        finally:
+            os.remove(path)
+
+    def step(self) -> None:
+        """Advance the world by :attr:`dt`."""
+        p.stepSimulation(physicsClientId=self.client)
+
+    def restore_initial(self) -> None:
+        """Put everything back to where it was when this was first called: no trace of past episodes is left."""
+        if self._initial_state is None:
+            self._initial_state = p.saveState(physicsClientId=self.client)
+        p.restoreState(self._initial_state, physicsClientId=self.client)
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Whatever happens to positions and velocities inside the block is undone at its end."""
+        state = p.saveState(physicsClientId=self.client)
+        try:
+            yield
+        finally:
+            if self._finalizer.alive:
+                p.restoreState(state, physicsClientId=self._client)
+                p.removeState(state, physicsClientId=self._client)
+
+    def close(self) -> None:
+        """Free the world. Closing twice does no harm."""
+        self._finalizer()

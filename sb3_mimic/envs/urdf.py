@@ -1,0 +1,125 @@
+"""Writes the URDF of limbs from capsules and spheres: no model files."""
+
+from dataclasses import dataclass
+
+Vector = tuple[float, float, float]
+Color = tuple[float, float, float]
+
+NO_OFFSET: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """
+    One link of a limb, and the hinges (one or more) that move it.
+
+    The segment lies along the x axis of its frame. Hinges after the first
+    are joined by links too light to matter.
+
+    :param name: Name of the link; its frame sits at the joint
+    :param hinges: (joint name, axis, lower limit in rad, upper limit in rad) of each hinge
+    :param length: Length, in m
+    :param radius: Radius, in m
+    :param mass: Mass, in kg
+    :param color: Red, green, blue, each in [0, 1]
+    """
+
+    name: str
+    hinges: tuple[tuple[str, Vector, float, float], ...]
+    length: float
+    radius: float
+    mass: float
+    color: Color
+
+    def __post_init__(self) -> None:
+        if min(self.length, self.radius, self.mass) <= 0:
+            raise ValueError(f"Segment '{self.name}' needs a positive length, radius and mass")
+        if not self.hinges:
+            raise ValueError(f"Segment '{self.name}' needs at least one hinge")
+
+
+def _inertial(mass: float, inertia: Vector, offset: Vector) -> str:
+    ixx, iyy, izz = inertia
+    return (
+        f'<inertial><origin xyz="{offset[0]} {offset[1]} {offset[2]}"/><mass value="{mass}"/>'
+        f'<inertia ixx="{ixx:.3e}" ixy="0" ixz="0" iyy="{iyy:.3e}" iyz="0" izz="{izz:.3e}"/></inertial>'
+    )
+
+
+def _visual(geometry: str, color: Color, origin: str = "") -> str:
+    material = "_".join(f"{round(255 * c):02x}" for c in color)
+    return (
+        f'<visual>{origin}<geometry>{geometry}</geometry><material name="{material}">'
+        f'<color rgba="{color[0]} {color[1]} {color[2]} 1"/></material></visual>'
+    )
+
+
+def _joint(kind: str, name: str, parent: str, child: str, offset: Vector, extra: str = "") -> str:
+    return (
+        f'<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="{child}"/>'
+        f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>{extra}</joint>'
+    )
+
+
+def _hinge(name: str, axis: Vector, low: float, high: float, parent: str, child: str, offset: Vector) -> str:
+    # Effort and velocity are given because URDF asks for them; PyBullet ignores both
+    extra = (
+        f'<axis xyz="{axis[0]} {axis[1]} {axis[2]}"/><limit lower="{low}" upper="{high}" effort="1000" velocity="100"/>'
+        '<dynamics damping="0" friction="0"/>'
+    )
+    return _joint("revolute", name, parent, child, offset, extra)
+
+
+def _segment(segment: Segment, parent: str, offset: Vector) -> str:
+    parts = []
+    for index, (name, axis, low, high) in enumerate(segment.hinges):
+        is_last = index == len(segment.hinges) - 1
+        child = segment.name if is_last else f"{segment.name}_{name}"
+        parts.append(_hinge(name, axis, low, high, parent, child, offset))
+        if not is_last:
+            # A hinge's own link, such as the turntable of a shoulder: light, but with inertia enough to be stable
+            inertia = segment.mass * segment.radius**2
+            body = _inertial(0.1 * segment.mass, (inertia, inertia, inertia), NO_OFFSET)
+            parts.append(f'<link name="{child}">{body}</link>')
+        parent, offset = child, NO_OFFSET
+    length, radius, mass = segment.length, segment.radius, segment.mass
+    across = mass * (3 * radius**2 + length**2) / 12  # a solid cylinder
+    body = _inertial(mass, (mass * radius**2 / 2, across, across), (length / 2, 0.0, 0.0))
+    origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
+    look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
+    parts.append(f'<link name="{segment.name}">{body}{look}</link>')
+    return "".join(parts)
+
+
+def limb(segments: tuple[Segment, ...], end: str, end_radius: float, end_color: Color, parent: str, offset: Vector) -> str:
+    """
+    A chain of segments with a ball at its end.
+
+    :param segments: From the body outwards
+    :param end: Name of the last link (a hand, say), fixed to the tip of the last segment
+    :param end_radius: Radius of the ball, in m
+    :param end_color: Colour of the ball
+    :param parent: Name of the link that carries the limb
+    :param offset: Where on that link it begins, in m
+    :return: A piece of URDF
+    """
+    parts = []
+    for segment in segments:
+        parts.append(_segment(segment, parent, offset))
+        parent, offset = segment.name, (segment.length, 0.0, 0.0)
+    ball_inertia = 0.4 * 0.05 * end_radius**2
+    ball = _inertial(0.05, (ball_inertia, ball_inertia, ball_inertia), NO_OFFSET)
+    look = _visual(f'<sphere radius="{end_radius}"/>', end_color)
+    parts.append(_joint("fixed", f"{end}_mount", parent, end, offset))
+    parts.append(f'<link name="{end}">{ball}{look}</link>')
+    return "".join(parts)
+
+
+def robot(name: str, *pieces: str) -> str:
+    """
+    :param name: Name of the robot
+    :param pieces: Pieces of URDF that hang on the link ``base``, which does not move
+    :return: The URDF's text
+    """
+    base = f'<link name="base">{_inertial(1.0, (1.0, 1.0, 1.0), NO_OFFSET)}</link>'
+    return f'<?xml version="1.0"?><robot name="{name}">{base}{"".join(pieces)}</robot>'

@@ -1,0 +1,40 @@
+"""Layers shared by extractors and translators."""
+
+from collections.abc import Sequence
+
+import torch as th
+from torch import nn
+
+
+def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Sequential:
+    """
+    Convolutions that halve the picture each, with batch norm, flattened at the end.
+
+    :param n_input_channels: Channels of the picture
+    :param channels: Output channels of each convolution
+    :return: (batch, channels, height, width) -> (batch, n_features)
+    """
+    modules: list[nn.Module] = []
+    for index, n_channels in enumerate(channels):
+        kernel_size = 5 if index == 0 else 3
+        modules += [
+            nn.Conv2d(n_input_channels, n_channels, kernel_size, stride=2, padding=kernel_size // 2, bias=False),
+            nn.BatchNorm2d(n_channels, momentum=BATCH_NORM_MOMENTUM),
+            nn.ReLU(inplace=True),
+        ]
+        n_input_channels = n_channels
+    return nn.Sequential(*modules, nn.Flatten())
+
+
+# Frames of one rollout resemble each other: the running statistics must remember more than one of them
+BATCH_NORM_MOMENTUM = 0.02
+
+
+def n_trunk_features(trunk: nn.Module, height: int, width: int, n_channels: int) -> int:
+    """:return: How many features a trunk makes of pictures of this size"""
+    with th.no_grad():
+        was_training = trunk.training
+        trunk.eval()
+        n_features = trunk(th.zeros(1, n_channels, height, width)).shape[1]
+        trunk.train(was_training)
+    return int(n_features)

@@ -1,0 +1,187 @@
+"""Show a trained agent pictures of poses, and it takes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_mimic import keys
+from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
+from sb3_mimic.pictures import caption, enlarge
+from sb3_mimic.pose import PoseLayout
+from sb3_mimic.translator.base import Translator
+
+Picture = npt.NDArray[np.uint8]
+Pose = npt.NDArray[np.float32]
+
+# From here on the robot is near enough to its target to learn from how it misreads itself (L2 over all key points, in m)
+REFINING_DISTANCE = 0.1
+
+
+class NoTranslatorError(TypeError):
+    """The agent cannot read pictures: it was trained without a translator."""
+
+
+def translator_of(model: BaseAlgorithm) -> Translator:
+    """
+    :param model: A trained agent
+    :return: Its translator
+    :raises NoTranslatorError: When it has none
+    """
+    translator = getattr(model.policy, "translator", None)
+    if not isinstance(translator, Translator):
+        raise NoTranslatorError(
+            f"The agent's policy ({type(model.policy).__name__}) has no translator and cannot read pictures."
+            " Train it on an id with pictures, such as MimicReacher3D-v0."
+        )
+    return translator
+
+
+@dataclass
+class Agent:
+    """
+    A trained model with the observation statistics that belong to it.
+
+    :param model: What acts
+    :param normalization: Statistics of its training, or None where it was trained without
+    """
+
+    model: BaseAlgorithm
+    normalization: VecNormalize | None = None
+
+    def act(self, observation: Observation) -> npt.NDArray[np.float32]:
+        """
+        :param observation: Of one environment, pictures with channels last
+        :return: The deterministic action, shape (n_joints,)
+        """
+        space = self.model.observation_space
+        batch = {
+            # (H, W, C) -> (1, C, H, W), as the model saw pictures in training
+            key: value.transpose(2, 0, 1)[None] if key in keys.IMAGE_KEYS else value[None]
+            for key, value in observation.items()
+            if key in space.spaces  # type: ignore[attr-defined]
+        }
+        if self.normalization is not None:
+            batch = self.normalization.normalize_obs(batch)  # type: ignore[assignment]
+        action, _ = self.model.predict(batch, deterministic=True)
+        return np.asarray(action[0])
+
+
+class PictureReader:
+    """
+    Reads the target pose from a picture, and better the nearer the robot comes to it.
+
+    A translator errs in much the same way on pictures that look alike. Near the target, the robot compares its own
+    frame, as the translator reads it, with where its joints really are, and takes that error off the target's
+    estimate: visual servoing with a learnt sensor. Nothing but the two pictures and the robot's own state is used.
+
+    :param translator: Reads pictures
+    :param picture: The target, shape (height, width, 3)
+    :param layout: What a pose vector means
+    """
+
+    def __init__(self, translator: Translator, picture: Picture, layout: PoseLayout):
+        self.translator = translator
+        self.layout = layout
+        self.first_estimate: Pose = translator.predict(picture)
+        self.estimate = self.first_estimate
+
+    def refine(self, own_picture: Picture, own_pose: Pose) -> Pose:
+        """
+        :param own_picture: The robot's own frame, shape (height, width, 3)
+        :param own_pose: Its pose at that moment, shape (dim,)
+        :return: The estimate of the target pose, shape (dim,)
+        """
+        distance = np.linalg.norm(self.layout.keypoint_distances(own_pose, self.estimate))
+        if distance < REFINING_DISTANCE:
+            misreading = self.translator.predict(own_picture) - own_pose
+            self.estimate = self.first_estimate - misreading
+        return self.estimate
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    What came of one step towards the pose in a picture.
+
+    :param observation: After the step
+    :param estimate: The present estimate of the target pose, shape (dim,)
+    """
+
+    observation: Observation
+    estimate: Pose
+
+
+def follow(agent: Agent, env: gym.Env[Any, Any], observation: Observation, picture: Picture, n_steps: int) -> Iterator[Step]:
+    """
+    Take the pose in a picture.
+
+    :param agent: What acts
+    :param env: In an episode
+    :param observation: The last one of that episode. Its goal is not looked at.
+    :param picture: Of the target, shape (height, width, 3)
+    :param n_steps: At most this many; fewer when the episode ends before
+    :return: What came of each step
+    """
+    assert isinstance(env.unwrapped, MimicEnv)
+    reader = PictureReader(translator_of(agent.model), picture, env.unwrapped.pose_layout)
+    for _ in range(n_steps):
+        estimate = reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
+        action = agent.act({**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture})
+        observation, _, terminated, truncated, _ = env.step(action)
+        yield Step(observation, estimate)
+        if terminated or truncated:
+            return
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """
+    How one picture was imitated.
+
+    :param estimate: The pose read from the picture, shape (dim,)
+    :param taken: The pose taken in the end, shape (dim,)
+    :param frames: The picture beside the robot, shape (480, 960, 3) each
+    """
+
+    estimate: Pose
+    taken: Pose
+    frames: list[Picture]
+
+
+def imitate(
+    agent: Agent, env: MimicEnv, pictures: Sequence[Picture], n_steps: int = 100, frame_every: int = 2
+) -> Iterator[Imitation]:
+    """
+    Take the pose in each picture in turn, each from where the one before ended.
+
+    :param agent: What acts
+    :param env: With render_mode "rgb_array"
+    :param pictures: The targets, of the size of the environment's camera
+    :param n_steps: Control steps for each picture
+    :param frame_every: Control steps between two frames
+    :return: One imitation after the other, as they happen
+    :raises NoTranslatorError: When the agent cannot read pictures
+    """
+    translator = translator_of(agent.model)
+    env.reset(seed=0)
+    for picture in pictures:
+        estimate = translator.predict(picture)
+        observation = env.ask_for(estimate, picture)
+        left = enlarge(picture, PICTURE_SIZE)
+        frames = []
+        for index, step in enumerate(follow(agent, env, observation, picture, n_steps)):
+            observation = step.observation
+            if index % frame_every == 0 or index == n_steps - 1:
+                right = env.render()
+                assert right is not None
+                frames.append(np.hstack((caption(left, "picture"), caption(right, "robot"))))
+        yield Imitation(estimate, observation[keys.ACHIEVED_GOAL], frames)
+
+
+__all__: Sequence[str] = ("Agent", "Imitation", "NoTranslatorError", "PictureReader", "follow", "imitate", "translator_of")

@@ -1,0 +1,10 @@
+"""The observation contract that every environment fulfils and every extractor relies on."""
+
+OBSERVATION = "observation"
+ACHIEVED_GOAL = "achieved_goal"
+DESIRED_GOAL = "desired_goal"
+IMAGE = "image"
+DESIRED_IMAGE = "desired_image"
+
+STATE_KEYS = (OBSERVATION, ACHIEVED_GOAL, DESIRED_GOAL)
+IMAGE_KEYS = (IMAGE, DESIRED_IMAGE)

@@ -1,0 +1,88 @@
+"""What a pose vector means: scaled joint angles, then key points, and the errors between two poses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class PoseLayout:
+    """
+    The layout of a pose vector ``(n_joints + 3 * n_keypoints,)``: joint angles scaled
+    to [-1, 1] by their range, followed by the key points' positions in metres.
+
+    All methods accept any number of leading (batch) dimensions.
+
+    :param joint_low: Lower joint limits, in rad
+    :param joint_high: Upper joint limits, in rad
+    :param n_keypoints: Number of key points
+    """
+
+    joint_low: tuple[float, ...]
+    joint_high: tuple[float, ...]
+    n_keypoints: int
+
+    def __post_init__(self) -> None:
+        if len(self.joint_low) != len(self.joint_high) or not len(self.joint_low):
+            raise ValueError(
+                f"joint_low and joint_high must have one entry per joint, got {self.joint_low}, {self.joint_high}"
+            )
+        if any(low >= high for low, high in zip(self.joint_low, self.joint_high, strict=True)):
+            raise ValueError(f"Every lower joint limit must be below its upper one, got {self.joint_low}, {self.joint_high}")
+        if self.n_keypoints < 1:
+            raise ValueError(f"A pose needs at least one key point, got n_keypoints={self.n_keypoints}")
+        # Kept as arrays: scaling happens at every step
+        object.__setattr__(self, "_middle", (np.array(self.joint_high) + np.array(self.joint_low)) / 2)
+        object.__setattr__(self, "_half_range", (np.array(self.joint_high) - np.array(self.joint_low)) / 2)
+
+    @property
+    def n_joints(self) -> int:
+        return len(self.joint_low)
+
+    @property
+    def dim(self) -> int:
+        return self.n_joints + 3 * self.n_keypoints
+
+    @property
+    def half_range(self) -> FloatArray:
+        """Half of each joint's range, shape (n_joints,), in rad: the angle that one scaled unit stands for."""
+        half_range: FloatArray = self._half_range  # type: ignore[attr-defined]
+        return half_range
+
+    def pack(self, qpos: FloatArray, keypoints: FloatArray) -> npt.NDArray[np.float32]:
+        """
+        :param qpos: Joint angles, shape (n_joints,), in rad
+        :param keypoints: Key points, shape (n_keypoints, 3), in m
+        :return: The pose vector, shape (dim,)
+        """
+        pose = np.empty(self.dim, np.float32)
+        pose[: self.n_joints] = (qpos - self._middle) / self._half_range  # type: ignore[attr-defined]
+        pose[self.n_joints :] = keypoints.ravel()
+        return pose
+
+    def joints(self, pose: FloatArray) -> FloatArray:
+        """:return: Joint angles, shape (..., n_joints), in rad"""
+        scaled = np.asarray(pose)[..., : self.n_joints]
+        return scaled * self._half_range + self._middle  # type: ignore[attr-defined, no-any-return]
+
+    def keypoints(self, pose: FloatArray) -> FloatArray:
+        """:return: Key points, shape (..., n_keypoints, 3), in m"""
+        pose = np.asarray(pose)
+        return pose[..., self.n_joints :].reshape(*pose.shape[:-1], self.n_keypoints, 3)
+
+    def keypoint_distances(self, pose: FloatArray, other: FloatArray) -> FloatArray:
+        """:return: Distance of each key point to its counterpart, shape (..., n_keypoints), in m"""
+        difference = self.keypoints(pose) - self.keypoints(other)
+        return np.sqrt(np.square(difference).sum(axis=-1))  # type: ignore[no-any-return]
+
+    def joint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
+        """:return: Mean absolute angle difference over the joints, shape (...,), in deg"""
+        difference = np.asarray(pose)[..., : self.n_joints] - np.asarray(other)[..., : self.n_joints]
+        return np.rad2deg(np.abs(difference * self.half_range).mean(axis=-1))  # type: ignore[no-any-return]
+
+    def keypoint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
+        """:return: Mean distance over the key points, shape (...,), in cm"""
+        return np.asarray(100 * self.keypoint_distances(pose, other).mean(axis=-1))

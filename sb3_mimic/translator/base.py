@@ -1,0 +1,75 @@
+"""What every translator does: pictures in, states out."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from gymnasium import spaces
+from torch import nn
+
+from sb3_mimic import keys
+from sb3_mimic.extractors.checks import require_images, require_keys
+
+Hidden = Any
+
+
+class Translator(nn.Module):
+    """
+    Reads the state (a pose vector) out of pictures. Subclasses define :meth:`forward`, and
+    call :meth:`_set_up_optimizer` at the end of their constructor.
+
+    The optimiser's state is part of this module's state: it is saved and restored wherever the weights are.
+
+    :param observation_space: Must hold ``image`` (uint8, channels first) and ``achieved_goal``
+    :raises ValueError: When a key is missing or no picture
+    """
+
+    def __init__(self, observation_space: spaces.Dict):
+        super().__init__()
+        who = type(self).__name__
+        require_images(observation_space, (keys.IMAGE,), who)
+        require_keys(observation_space, (keys.ACHIEVED_GOAL,), who)
+        image_shape, state_shape = observation_space[keys.IMAGE].shape, observation_space[keys.ACHIEVED_GOAL].shape
+        assert image_shape is not None
+        assert state_shape is not None
+        self.n_channels, self.height, self.width = image_shape
+        self.state_dim = state_shape[0]
+
+    def _set_up_optimizer(self) -> None:
+        self.optimizer = th.optim.Adam(self.parameters())
+
+    def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
+        """
+        :param images: uint8, shape (batch, time, channels, height, width)
+        :param hidden: Hidden state of the call before; the caller keeps and detaches it
+        :return: States, shape (batch, time, state_dim), and the new hidden state
+        """
+        raise NotImplementedError
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """
+        Read single pictures.
+
+        :param images: One picture or several, shape (..., height, width, channels)
+        :return: States, shape (..., state_dim)
+        :raises ValueError: When shape or type do not fit
+        """
+        shape = (self.height, self.width, self.n_channels)
+        if images.dtype != np.uint8 or images.shape[-3:] != shape:
+            raise ValueError(f"Pictures must be uint8 of shape (..., {shape}), got {images.dtype} of shape {images.shape}")
+        was_training = self.training
+        self.eval()
+        # (..., H, W, C) -> (batch, time = 1, C, H, W)
+        batch = th.from_numpy(images.reshape(-1, 1, *shape)).permute(0, 1, 4, 2, 3)
+        with th.no_grad():
+            states, _ = self(batch.to(next(self.parameters()).device))
+        self.train(was_training)
+        result: npt.NDArray[np.float32] = states.cpu().numpy().reshape(*images.shape[:-3], self.state_dim)
+        return result
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,108 @@
+"""Trains the policy's translator during reinforcement learning, on the frames of each rollout."""
+
+import math
+
+import numpy as np
+from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Image
+
+from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.dataset import PoseDataset
+from sb3_mimic.translator.training import fit, n_usable_cpus, torch_threads
+
+
+def one_cycle(progress: float, warm_up: float = 0.15) -> float:
+    """
+    Up in a straight line, then down to zero in half a cosine (Smith & Topin, arXiv:1708.07120).
+
+    :param progress: Part of the training that is done, in [0, 1]
+    :param warm_up: Part in which the rate rises
+    :return: Part of the largest learning rate, in [0, 1]
+    """
+    if progress < warm_up:
+        return max(progress, 0.0) / warm_up
+    return (1 + math.cos(math.pi * min((progress - warm_up) / (1 - warm_up), 1.0))) / 2
+
+
+class TranslatorCallback(BaseCallback):
+    """
+    At the end of every rollout, and before PPO trains on it: measure the translator on frames it has not seen,
+    train it on them, and log both. Then free the pictures that the policy does not read.
+
+    :param n_epochs: Passes over the frames of each rollout
+    :param batch_size: Frames per step
+    :param learning_rate: The largest of the one-cycle schedule over the whole training
+    :param n_validation: Frames to measure with
+    :param picture_freq: Rollouts between two logged pictures; 0 for none
+    :param n_threads: Threads for torch meanwhile; all processors by default
+    :param verbose: Verbosity
+    """
+
+    def __init__(
+        self,
+        n_epochs: int = 1,
+        batch_size: int = 128,
+        learning_rate: float = 4e-3,
+        n_validation: int = 256,
+        picture_freq: int = 20,
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ):
+        super().__init__(verbose)
+        for name, value in {"n_epochs": n_epochs, "batch_size": batch_size, "n_validation": n_validation}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_validation = n_validation
+        self.picture_freq = picture_freq
+        self.n_threads = n_threads or n_usable_cpus()
+        self.n_rollouts = 0
+
+    def _init_callback(self) -> None:
+        translator = getattr(self.model.policy, "translator", None)
+        if not isinstance(translator, Translator):
+            raise ValueError(
+                f"TranslatorCallback needs a policy with a translator, and {type(self.model.policy).__name__} has none."
+                " Use a policy of sb3_mimic.policies and an environment id with pictures, or leave the callback out."
+            )
+        self.translator = translator
+        # A generator of its own: PPO's random numbers are the same with and without this callback
+        self.rng = np.random.default_rng(self.model.seed)
+        self.layout = self.training_env.get_attr("pose_layout", indices=0)[0]
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        assert isinstance(buffer, DictRolloutBuffer)
+        frames = PoseDataset.from_rollout(buffer)
+        progress = self.num_timesteps / self.model._total_timesteps
+        learning_rate = self.learning_rate * one_cycle(progress)
+        with torch_threads(self.n_threads):
+            self._measure(frames)
+            loss = fit(self.translator, frames, self.n_epochs, self.batch_size, learning_rate, self.rng)
+        self.logger.record("translator/loss", loss)
+        self.logger.record("translator/learning_rate", learning_rate)
+        self.n_rollouts += 1
+        read_keys = self.model.policy.read_keys
+        assert isinstance(read_keys, tuple)
+        # PPO would copy all of them in every epoch; the next rollout makes new ones
+        buffer.observations = {key: value for key, value in buffer.observations.items() if key in read_keys}
+
+    def _measure(self, frames: PoseDataset) -> None:
+        sample = frames.sample(self.n_validation, self.rng)
+        # (n, C, H, W) -> (n, H, W, C)
+        images = sample.images.transpose(0, 2, 3, 1)
+        states = self.translator.predict(images)
+        self.logger.record("translator/joint_error_deg", float(np.median(self.layout.joint_error(states, sample.states))))
+        self.logger.record("translator/keypoint_error_cm", float(self.layout.keypoint_error(states, sample.states).mean()))
+        if self.picture_freq and self.n_rollouts % self.picture_freq == 0:
+            poses = {"true": sample.states[0], "read": states[0]}
+            picture = self.training_env.env_method("draw_poses", images[0], poses, indices=0)[0]
+            self.logger.record("translator/pose", Image(picture, "HWC"), exclude=("stdout", "log", "json", "csv"))

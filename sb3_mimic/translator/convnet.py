@@ -1,0 +1,38 @@
+"""A translator that reads every picture by itself."""
+
+from collections.abc import Sequence
+
+import torch as th
+from gymnasium import spaces
+from torch import nn
+
+from sb3_mimic.extractors.layers import convolutional_trunk, n_trunk_features
+from sb3_mimic.translator.base import Hidden, Translator
+
+
+class ConvNetTranslator(Translator):
+    """
+    A convolutional network. Its hidden state is None.
+
+    :param observation_space: Must hold ``image`` (uint8, channels first) and ``achieved_goal``
+    :param channels: Output channels of the convolutions, each of which halves the picture
+    :param hidden_dim: Size of the layer between convolutions and state
+    """
+
+    def __init__(
+        self, observation_space: spaces.Dict, channels: Sequence[int] = (16, 32, 64, 128, 128), hidden_dim: int = 256
+    ):
+        super().__init__(observation_space)
+        self.trunk = convolutional_trunk(self.n_channels, channels)
+        n_features = n_trunk_features(self.trunk, self.height, self.width, self.n_channels)
+        self.head = nn.Sequential(nn.Linear(n_features, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, self.state_dim))
+        # Channels last is faster on CPU
+        self.to(memory_format=th.channels_last)  # type: ignore[call-overload]
+        self._set_up_optimizer()
+
+    def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
+        batch_size, n_frames = images.shape[:2]
+        # A plain background is white: turned to zero, it weighs nothing
+        ink = 1 - images.flatten(0, 1).contiguous(memory_format=th.channels_last).float() / 255
+        states = self.head(self.trunk(ink))
+        return states.view(batch_size, n_frames, self.state_dim), None

@@ -1,0 +1,123 @@
+"""Our hyperparameters for rl-zoo3, with no flag beyond --env and --gym-packages."""
+
+import functools
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from sb3_mimic.envs.registration import ENV_IDS
+
+CHECKPOINT_FREQ = 100_000
+# Frames of one rollout in memory while tuning: 8192 of 2 x 64 x 64 x 3 bytes are 192 MiB
+MAX_TUNED_ROLLOUT = 8192
+
+
+def hyperparams_file(algo: str) -> Path:
+    """
+    :param algo: Name of an algorithm, as rl-zoo3 spells it
+    :return: Where our hyperparameters for it would be: inside an installed package, or at the top of a checkout
+    """
+    package = Path(__file__).parent
+    folder = package / "hyperparams"
+    return (folder if folder.is_dir() else package.parent / "hyperparams") / f"{algo}.yml"
+
+
+def trained_agents_folder() -> Path:
+    """:return: The folder of the shipped agents, of an installed package or of a checkout"""
+    package = Path(__file__).parent
+    folder = package / "rl-trained-agents"
+    return folder if folder.is_dir() else package.parent / "rl-trained-agents"
+
+
+def _has_entry(file: Path, env_id: str) -> bool:
+    import yaml  # comes with rl-zoo3, and only it calls this
+
+    return file.is_file() and env_id in yaml.safe_load(file.read_text())
+
+
+def sample_ppo_params(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+    """
+    The zoo's search space for PPO, without the corners in which pictures fill the memory or a trial takes hours.
+
+    Names are the zoo's, so that its ``--trial-id`` understands the result.
+
+    :param trial: An Optuna trial
+    :param n_actions: Not used
+    :param n_envs: Environments of the trial
+    :param additional_args: Not used
+    :return: Keyword arguments for PPO
+    """
+    from rl_zoo3.hyperparams_opt import convert_onpolicy_params
+
+    longest = max(6, min(10, (MAX_TUNED_ROLLOUT // n_envs).bit_length() - 1))
+    params = {
+        "n_steps_pow": trial.suggest_int("n_steps_pow", 5, longest),
+        "batch_size_pow": trial.suggest_int("batch_size_pow", 6, 10),
+        "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.003, 0.1, log=True),
+        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.003, 0.2, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
+        "ent_coef": trial.suggest_float("ent_coef", 1e-8, 0.01, log=True),
+        "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
+        "n_epochs": trial.suggest_categorical("n_epochs", [5, 10, 20]),
+        "max_grad_norm": trial.suggest_float("max_grad_norm", 0.3, 2),
+        "net_arch": trial.suggest_categorical("net_arch", ["tiny", "small", "medium"]),
+        "activation_fn": trial.suggest_categorical("activation_fn", ["tanh", "relu"]),
+    }
+    trial.set_user_attr("gamma", 1 - params["one_minus_gamma"])
+    trial.set_user_attr("n_steps", 2 ** params["n_steps_pow"])
+    trial.set_user_attr("batch_size", 2 ** params["batch_size_pow"])
+    converted: dict[str, Any] = convert_onpolicy_params(params)
+    return converted
+
+
+def install() -> None:
+    """
+    Teach a running rl-zoo3 our hyperparameters. Does nothing where rl-zoo3 is not in use, or the second time.
+
+    An explicit ``--conf-file`` and ids of others are left alone.
+    """
+    exp_manager = sys.modules.get("rl_zoo3.exp_manager")
+    if exp_manager is None:
+        return
+    manager_class = getattr(exp_manager, "ExperimentManager", None)
+    original = getattr(manager_class, "read_hyperparameters", None)
+    if manager_class is None or original is None:
+        warnings.warn(
+            "This version of rl-zoo3 is not known to sb3_mimic, which cannot give it its hyperparameters."
+            f" Pass them yourself: --conf-file {hyperparams_file('ppo')}",
+            UserWarning,
+            stacklevel=2,
+        )
+        return
+    if getattr(original, "knows_sb3_mimic", False):
+        return
+
+    @functools.wraps(original)
+    def read_hyperparameters(self: Any) -> Any:
+        env_id = self.env_name.gym_id
+        if env_id in ENV_IDS:
+            _prepare(self, env_id, exp_manager)
+        return original(self)
+
+    read_hyperparameters.knows_sb3_mimic = True  # type: ignore[attr-defined]
+    manager_class.read_hyperparameters = read_hyperparameters
+
+
+def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
+    """Set what an ``ExperimentManager`` would otherwise lack for one of our ids."""
+    import torch as th
+
+    default_file = Path(exp_manager.__file__).parent / "hyperparams" / f"{manager.algo}.yml"
+    ours = hyperparams_file(manager.algo)
+    if Path(manager.config) == default_file and _has_entry(ours, env_id):
+        manager.config = str(ours)
+    if getattr(manager.args, "num_threads", -1) < 0:
+        # Small networks are fastest on one thread; the translator takes more for itself
+        th.set_num_threads(1)
+    if manager.optimize_hyperparameters:
+        exp_manager.HYPERPARAMS_SAMPLER["ppo"] = sample_ppo_params
+        return
+    manager.show_progress = True
+    if manager.save_freq < 0:
+        manager.save_freq = CHECKPOINT_FREQ
