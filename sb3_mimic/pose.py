@@ -1,11 +1,16 @@
 """What a pose vector means: scaled joint angles, then key points, and the errors between two poses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
+
+
+def norm(vectors: FloatArray) -> FloatArray:
+    """:return: Euclidean norm along the last axis; several times faster on small arrays than numpy's"""
+    return np.sqrt(np.add.reduce(vectors * vectors, axis=-1))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,10 @@ class PoseLayout:
     joint_low: tuple[float, ...]
     joint_high: tuple[float, ...]
     n_keypoints: int
+    n_joints: int = field(init=False)
+    #: Half of each joint's range, shape (n_joints,), in rad: the angle that one scaled unit stands for
+    half_range: FloatArray = field(init=False, repr=False, compare=False)
+    _middle: FloatArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.joint_low) != len(self.joint_high) or not len(self.joint_low):
@@ -34,23 +43,14 @@ class PoseLayout:
             raise ValueError(f"Every lower joint limit must be below its upper one, got {self.joint_low}, {self.joint_high}")
         if self.n_keypoints < 1:
             raise ValueError(f"A pose needs at least one key point, got n_keypoints={self.n_keypoints}")
-        # Kept as arrays: scaling happens at every step
+        # Kept ready: they are needed several times at every step
+        object.__setattr__(self, "n_joints", len(self.joint_low))
+        object.__setattr__(self, "half_range", (np.array(self.joint_high) - np.array(self.joint_low)) / 2)
         object.__setattr__(self, "_middle", (np.array(self.joint_high) + np.array(self.joint_low)) / 2)
-        object.__setattr__(self, "_half_range", (np.array(self.joint_high) - np.array(self.joint_low)) / 2)
-
-    @property
-    def n_joints(self) -> int:
-        return len(self.joint_low)
 
     @property
     def dim(self) -> int:
         return self.n_joints + 3 * self.n_keypoints
-
-    @property
-    def half_range(self) -> FloatArray:
-        """Half of each joint's range, shape (n_joints,), in rad: the angle that one scaled unit stands for."""
-        half_range: FloatArray = self._half_range  # type: ignore[attr-defined]
-        return half_range
 
     def pack(self, qpos: FloatArray, keypoints: FloatArray) -> npt.NDArray[np.float32]:
         """
@@ -58,15 +58,12 @@ class PoseLayout:
         :param keypoints: Key points, shape (n_keypoints, 3), in m
         :return: The pose vector, shape (dim,)
         """
-        pose = np.empty(self.dim, np.float32)
-        pose[: self.n_joints] = (qpos - self._middle) / self._half_range  # type: ignore[attr-defined]
-        pose[self.n_joints :] = keypoints.ravel()
-        return pose
+        return np.concatenate(((qpos - self._middle) / self.half_range, keypoints.ravel()), dtype=np.float32)
 
     def joints(self, pose: FloatArray) -> FloatArray:
         """:return: Joint angles, shape (..., n_joints), in rad"""
         scaled = np.asarray(pose)[..., : self.n_joints]
-        return scaled * self._half_range + self._middle  # type: ignore[attr-defined, no-any-return]
+        return np.asarray(scaled * self.half_range + self._middle)
 
     def keypoints(self, pose: FloatArray) -> FloatArray:
         """:return: Key points, shape (..., n_keypoints, 3), in m"""
@@ -75,8 +72,7 @@ class PoseLayout:
 
     def keypoint_distances(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Distance of each key point to its counterpart, shape (..., n_keypoints), in m"""
-        difference = self.keypoints(pose) - self.keypoints(other)
-        return np.sqrt(np.square(difference).sum(axis=-1))  # type: ignore[no-any-return]
+        return norm(self.keypoints(pose) - self.keypoints(other))
 
     def joint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Mean absolute angle difference over the joints, shape (...,), in deg"""

@@ -231,7 +231,8 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     def _observe(self) -> Observation:
         robot = self.robot
-        every: Observation = {keys.ACHIEVED_GOAL: self._achieved, keys.DESIRED_GOAL: self._desired}
+        # Copies: whoever keeps or changes an observation keeps and changes only that one
+        every: Observation = {keys.ACHIEVED_GOAL: self._achieved.copy(), keys.DESIRED_GOAL: self._desired.copy()}
         if keys.OBSERVATION in self.observation_keys:
             every[keys.OBSERVATION] = np.concatenate(
                 (np.cos(robot.qpos), np.sin(robot.qpos), robot.qvel, robot.keypoints.ravel()), dtype=np.float32
@@ -239,17 +240,17 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         if self._has_images:
             assert self._desired_image is not None
             every[keys.IMAGE] = self.camera.render(self.simulation)
-            every[keys.DESIRED_IMAGE] = self._desired_image
+            every[keys.DESIRED_IMAGE] = self._desired_image.copy()
         return {key: every[key] for key in self.observation_keys}
 
     def _checked_action(self, action: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         action = np.asarray(action, np.float64)
-        if action.shape != (self.robot.n_joints,) or not math.isfinite(action.sum()):
+        if action.shape != (self.robot.n_joints,) or not math.isfinite(np.add.reduce(action)):
             raise ValueError(
                 f"An action must be {self.robot.n_joints} finite numbers in [-1, 1], one per joint"
                 f" ({', '.join(self.robot.spec.joints)}). Got shape {action.shape}: {action}"
             )
-        return action.clip(-1.0, 1.0)
+        return np.minimum(np.maximum(action, -1.0), 1.0)
 
     def _checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
         unknown = set(options) - {"desired_goal", "desired_image"}

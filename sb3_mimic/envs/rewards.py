@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import PoseLayout, norm
 
 FloatArray = npt.NDArray[np.floating]
 Info = Mapping[str, Any]
@@ -18,8 +18,7 @@ Term = Callable[[PoseLayout, FloatArray, FloatArray, Info], FloatArray]
 def joint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Euclidean distance in joint space, in rad"""
     n_joints = layout.n_joints
-    difference = (achieved[..., :n_joints] - desired[..., :n_joints]) * layout.half_range
-    return np.sqrt(np.einsum("...i,...i->...", difference, difference))  # type: ignore[no-any-return]
+    return norm((achieved[..., :n_joints] - desired[..., :n_joints]) * layout.half_range)
 
 
 def joint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
@@ -30,8 +29,7 @@ def joint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray
 
 def keypoint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Euclidean distance over all coordinates of all key points, in m"""
-    difference = achieved[..., layout.n_joints :] - desired[..., layout.n_joints :]
-    return np.sqrt(np.einsum("...i,...i->...", difference, difference))  # type: ignore[no-any-return]
+    return norm(achieved[..., layout.n_joints :] - desired[..., layout.n_joints :])
 
 
 def keypoint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
@@ -42,12 +40,12 @@ def keypoint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatAr
 
 def electricity(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return np.abs(info["action"] * info["qvel"]).sum(axis=-1) / layout.n_joints  # type: ignore[no-any-return]
+    return np.add.reduce(np.abs(info["action"] * info["qvel"]), axis=-1) / layout.n_joints  # type: ignore[no-any-return]
 
 
 def stall_torque(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return np.square(info["action"]).sum(axis=-1) / layout.n_joints  # type: ignore[no-any-return]
+    return np.add.reduce(np.square(info["action"]), axis=-1) / layout.n_joints  # type: ignore[no-any-return]
 
 
 REWARD_TERMS: dict[str, Term] = {

@@ -9,6 +9,9 @@ from typing import Any
 
 import pybullet as p
 
+# PyBullet's 50 take longer than all the rest of a step. Joint friction and limits converge within these.
+SOLVER_ITERATIONS = 10
+
 
 class Simulation:
     """
@@ -35,6 +38,7 @@ class Simulation:
         p.setPhysicsEngineParameter(
             fixedTimeStep=self.dt,
             numSubSteps=n_substeps,
+            numSolverIterations=SOLVER_ITERATIONS,
             # Without it contacts, and so trajectories, depend on the order in which bodies were made
             deterministicOverlappingPairs=1,
             physicsClientId=self._client,

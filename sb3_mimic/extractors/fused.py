@@ -25,9 +25,7 @@ class FusedExtractor(BaseFeaturesExtractor):
 
     keys = (keys.OBSERVATION, *keys.IMAGE_KEYS)
 
-    def __init__(
-        self, observation_space: spaces.Dict, pixel_features_dim: int = 192, channels: Sequence[int] = (16, 32, 64, 64)
-    ):
+    def __init__(self, observation_space: spaces.Dict, pixel_features_dim: int = 192, channels: Sequence[int] = (32, 64, 64)):
         require_keys(observation_space, self.keys, type(self).__name__)
         n_state = get_flattened_obs_dim(observation_space[keys.OBSERVATION])
         super().__init__(observation_space, n_state + pixel_features_dim)

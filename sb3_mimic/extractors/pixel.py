@@ -25,7 +25,7 @@ class PixelExtractor(BaseFeaturesExtractor):
 
     keys = keys.IMAGE_KEYS
 
-    def __init__(self, observation_space: spaces.Dict, features_dim: int = 192, channels: Sequence[int] = (16, 32, 64, 64)):
+    def __init__(self, observation_space: spaces.Dict, features_dim: int = 192, channels: Sequence[int] = (32, 64, 64)):
         require_images(observation_space, self.keys, type(self).__name__)
         if features_dim <= 0 or features_dim % 3:
             raise ValueError(f"features_dim must be a positive multiple of 3 (own, target, difference), got {features_dim}")

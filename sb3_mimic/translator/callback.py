@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import Image
 
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.dataset import PoseDataset
-from sb3_mimic.translator.training import fit, n_usable_cpus, torch_threads
+from sb3_mimic.translator.training import fit, default_n_threads, torch_threads
 
 
 def one_cycle(progress: float, warm_up: float = 0.15) -> float:
@@ -35,13 +35,13 @@ class TranslatorCallback(BaseCallback):
     :param learning_rate: The largest of the one-cycle schedule over the whole training
     :param n_validation: Frames to measure with
     :param picture_freq: Rollouts between two logged pictures; 0 for none
-    :param n_threads: Threads for torch meanwhile; all processors by default
+    :param n_threads: Threads for torch meanwhile; half as many as processors by default
     :param verbose: Verbosity
     """
 
     def __init__(
         self,
-        n_epochs: int = 1,
+        n_epochs: int = 2,
         batch_size: int = 128,
         learning_rate: float = 4e-3,
         n_validation: int = 256,
@@ -60,7 +60,7 @@ class TranslatorCallback(BaseCallback):
         self.learning_rate = learning_rate
         self.n_validation = n_validation
         self.picture_freq = picture_freq
-        self.n_threads = n_threads or n_usable_cpus()
+        self.n_threads = n_threads or default_n_threads()
         self.n_rollouts = 0
 
     def _init_callback(self) -> None:

@@ -15,13 +15,11 @@ class ConvNetTranslator(Translator):
     A convolutional network. Its hidden state is None.
 
     :param observation_space: Must hold ``image`` (uint8, channels first) and ``achieved_goal``
-    :param channels: Output channels of the convolutions, each of which halves the picture
+    :param channels: Output channels of the convolutions
     :param hidden_dim: Size of the layer between convolutions and state
     """
 
-    def __init__(
-        self, observation_space: spaces.Dict, channels: Sequence[int] = (16, 32, 64, 128, 128), hidden_dim: int = 256
-    ):
+    def __init__(self, observation_space: spaces.Dict, channels: Sequence[int] = (32, 64, 128, 128), hidden_dim: int = 256):
         super().__init__(observation_space)
         self.trunk = convolutional_trunk(self.n_channels, channels)
         n_features = n_trunk_features(self.trunk, self.height, self.width, self.n_channels)

@@ -8,6 +8,9 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 
 from sb3_mimic import keys
 
+# A frame is worth training on when a joint (in scaled units) or a key point (in m) has moved so far since the last one
+MIN_CHANGE = 0.01
+
 
 @dataclass(frozen=True)
 class PoseDataset:
@@ -30,16 +33,37 @@ class PoseDataset:
     @classmethod
     def from_rollout(cls, buffer: DictRolloutBuffer) -> "PoseDataset":
         """
-        Look at a full rollout buffer as a data set, without copying it: the robot's own frames.
+        Take the robot's own frames out of a full rollout buffer, but those where it merely stands still,
+        and the photographs of its targets.
 
         :param buffer: Not yet flattened by a training step
-        :return: A view of the buffer; it is valid until the next rollout begins
+        :return: A copy, ordered by time
         """
-        images, states = buffer.observations[keys.IMAGE], buffer.observations[keys.ACHIEVED_GOAL]
-        # (n_steps, n_envs, ...) -> (n_steps * n_envs, ...)
-        return cls(images.reshape(-1, *images.shape[2:]), states.reshape(-1, states.shape[-1]))
+        # (n_steps, n_envs, ...) -> (n, ...)
+        seen = buffer.observations
+        is_new = _differs_from_before(seen[keys.ACHIEVED_GOAL], buffer.episode_starts)
+        images, states = seen[keys.IMAGE][is_new], seen[keys.ACHIEVED_GOAL][is_new]
+        if keys.DESIRED_IMAGE in seen:
+            is_start = buffer.episode_starts.astype(bool)
+            images = np.concatenate((images, seen[keys.DESIRED_IMAGE][is_start]))
+            states = np.concatenate((states, seen[keys.DESIRED_GOAL][is_start]))
+        return cls(images, states)
 
     def sample(self, n: int, rng: np.random.Generator) -> "PoseDataset":
         """:return: A copy of at most n pictures, drawn without replacement"""
         indices = rng.choice(len(self), min(n, len(self)), replace=False)
         return PoseDataset(self.images[indices], self.states[indices])
+
+
+def _differs_from_before(states: npt.NDArray[np.float32], episode_starts: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """
+    :param states: Shape (n_steps, n_envs, state_dim)
+    :param episode_starts: Shape (n_steps, n_envs)
+    :return: Whether each state differs enough from the last one of its environment that did, shape (n_steps, n_envs)
+    """
+    is_new = np.ones(states.shape[:2], bool)
+    last = states[0].copy()
+    for step in range(1, len(states)):
+        is_new[step] = (np.abs(states[step] - last).max(axis=-1) > MIN_CHANGE) | (episode_starts[step] > 0)
+        last[is_new[step]] = states[step][is_new[step]]
+    return is_new

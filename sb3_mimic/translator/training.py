@@ -11,15 +11,16 @@ from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.dataset import PoseDataset
 
 
-def n_usable_cpus() -> int:
-    """:return: Processors that this process may use"""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_n_threads() -> int:
+    """:return: Half of the processors: threads that wait for one that is busy elsewhere cost more than they bring"""
+    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, n_cpus // 2)
 
 
 @contextmanager
 def torch_threads(n_threads: int) -> Iterator[None]:
     """
-    Convolutions gain from every core, while PPO's small networks are fastest on one thread.
+    Convolutions gain from more threads, while PPO's small networks are fastest on one thread.
 
     :param n_threads: Threads for torch inside the block
     """

@@ -1,0 +1,41 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import sb3_mimic  # noqa: F401  # registers the environments
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def make_env() -> Iterator:
+    """gym.make, with everything closed at the end"""
+    opened = []
+
+    def make(env_id: str, **kwargs) -> gym.Env:
+        env = gym.make(env_id, **kwargs)
+        opened.append(env)
+        return env
+
+    yield make
+    for env in opened:
+        env.close()
+
+
+@pytest.fixture
+def run_python():
+    """Run python in a process of its own, without a display, and return what it printed"""
+
+    def run(*arguments: str, expect: int = 0, python: str = sys.executable, **kwargs) -> str:
+        environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        environment |= kwargs.pop("env", {})
+        result = subprocess.run([python, *arguments], capture_output=True, text=True, env=environment, timeout=600, **kwargs)
+        assert result.returncode == expect, f"{arguments} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
+        return result.stdout + result.stderr
+
+    return run

@@ -1,0 +1,343 @@
+"""Laws that every environment id obeys."""
+
+import pickle
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import psutil
+import pytest
+from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+from sb3_mimic import ENV_IDS, keys
+
+N_STEPS = 40
+IMAGE_IDS = [env_id for env_id in ENV_IDS if "State" not in env_id]
+
+
+def episode(env: gym.Env, seed: int = 3, n_steps: int = N_STEPS) -> list[np.ndarray]:
+    """Everything that an episode with random actions shows, flattened"""
+    observation, _ = env.reset(seed=seed)
+    rng = np.random.default_rng(seed)
+    history = [np.concatenate([observation[key].ravel() for key in sorted(observation)])]
+    for _ in range(n_steps):
+        observation, reward, *_ = env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))
+        history.append(np.concatenate([observation[key].ravel() for key in sorted(observation)] + [[reward]]))
+    return history
+
+
+def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_checkers_have_nothing_to_say(env_id, make_env):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_check_env(make_env(env_id).unwrapped)
+        gymnasium_check_env(make_env(env_id).unwrapped, skip_render_check=True)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_observations_lie_in_their_finite_space(env_id, make_env):
+    env = make_env(env_id)
+    for space in env.observation_space.spaces.values():
+        assert np.isfinite(space.low).all()
+        assert np.isfinite(space.high).all()
+    rng = np.random.default_rng(0)
+    observation, _ = env.reset(seed=0)
+    for step in range(300):
+        assert env.observation_space.contains(observation)
+        # Long pushes in one direction drive the joints into their limits
+        action = np.sign(rng.standard_normal(env.action_space.shape)) if step % 25 == 0 else action
+        observation, *_, truncated, _ = env.step(action.astype(np.float32))
+        if truncated:
+            observation, _ = env.reset()
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_same_seed_same_episode(env_id, make_env):
+    env = make_env(env_id)
+    first = episode(env)
+    assert_same(first, episode(env))
+    episode(env, seed=4)
+    assert_same(first, episode(env))
+    for _ in range(10):
+        assert_same(first, episode(make_env(env_id)))
+    assert not np.array_equal(first[0], episode(env, seed=4)[0])
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_same_seed_same_episode_in_other_processes(env_id, run_python):
+    code = (
+        "import hashlib, sys; sys.path.insert(0, 'tests'); import gymnasium as gym, sb3_mimic, numpy as np;"
+        f"from test_envs import episode; history = np.concatenate(episode(gym.make('{env_id}')));"
+        "print('digest', hashlib.sha256(history.tobytes()).hexdigest())"
+    )
+    digests = {run_python("-c", code, env={"PYTHONHASHSEED": seed}).split("digest ")[1].strip() for seed in ("1", "2")}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_restored_state_goes_on_alike(env_id, make_env):
+    env = make_env(env_id)
+    env.reset(seed=0)
+    robot, simulation = env.unwrapped.robot, env.unwrapped.simulation
+    actions = np.random.default_rng(0).uniform(-1, 1, (20, *env.action_space.shape)).astype(np.float32)
+    for action in actions:
+        env.step(action)
+    futures = []
+    for _ in range(2):
+        with simulation.preserved():
+            robot.release_motors()
+            futures.append([np.concatenate([env.step(action)[0][key].ravel() for key in keys.STATE_KEYS]) for action in actions])
+        robot.refresh()
+    assert_same(*futures)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_pickled_environment_goes_on_alike(env_id, make_env):
+    env = make_env(env_id)
+    env.reset(seed=0)
+    env.step(np.ones(env.action_space.shape, np.float32))
+    copy = pickle.loads(pickle.dumps(env.unwrapped))
+    action = np.full(env.action_space.shape, 0.3, np.float32)
+    for _ in range(5):
+        ours, theirs = env.unwrapped.step(action), copy.step(action)
+        for key in ours[0]:
+            np.testing.assert_array_equal(ours[0][key], theirs[0][key])
+        assert ours[1] == theirs[1]
+    assert_same(episode(env.unwrapped), episode(copy))
+    copy.close()
+
+
+def test_subprocesses_see_the_same():
+    # As rl-zoo3 does it: a worker knows no ids, but the specification holds the entry point as text
+    spec = gym.spec("MimicReacher3D-v0")
+    subproc = make_vec_env(spec.make, 2, seed=0, vec_env_cls=SubprocVecEnv)
+    dummy = make_vec_env(spec.make, 2, seed=0)
+    action = np.stack([dummy.action_space.sample() for _ in range(2)])
+    try:
+        for ours, theirs in ((subproc.reset(), dummy.reset()), (subproc.step(action)[0], dummy.step(action)[0])):
+            for key in ours:
+                np.testing.assert_array_equal(ours[key], theirs[key])
+    finally:
+        subproc.close()
+        dummy.close()
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_goals_are_photographs_of_states(env_id, make_env):
+    env = make_env(env_id)
+    observation, _ = env.reset(seed=5)
+    robot, layout = env.unwrapped.robot, env.unwrapped.pose_layout
+    goal = observation[keys.DESIRED_GOAL]
+    robot.reset(layout.joints(goal))
+    np.testing.assert_allclose(env.unwrapped.goal.measure(), goal, atol=1e-6)
+    if keys.IMAGE in observation:
+        np.testing.assert_array_equal(env.unwrapped.camera.render(env.unwrapped.simulation), observation[keys.DESIRED_IMAGE])
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_poses_cover_the_whole_range_and_differ(env_id, make_env):
+    env = make_env(env_id)
+    n_joints = env.unwrapped.pose_layout.n_joints
+    for key in (keys.DESIRED_GOAL, keys.ACHIEVED_GOAL):
+        joints = np.array([env.reset(seed=seed)[0][key][:n_joints] for seed in range(200)])
+        assert (joints.min(axis=0) < -0.9).all()
+        assert (joints.max(axis=0) > 0.9).all()
+        assert np.abs(joints.mean(axis=0)).max() < 0.2
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_asking_for_a_pose(env_id, make_env):
+    env = make_env(env_id)
+    first, _ = env.reset(seed=1)
+    again, _ = env.reset(seed=2, options={"desired_goal": first[keys.DESIRED_GOAL]})
+    np.testing.assert_allclose(again[keys.DESIRED_GOAL], first[keys.DESIRED_GOAL], atol=1e-6)
+    if keys.DESIRED_IMAGE in first:
+        np.testing.assert_array_equal(again[keys.DESIRED_IMAGE], first[keys.DESIRED_IMAGE])
+        picture = np.full_like(first[keys.DESIRED_IMAGE], 7)
+        options = {"desired_goal": first[keys.DESIRED_GOAL], "desired_image": picture}
+        shown, _ = env.reset(seed=2, options=options)
+        np.testing.assert_array_equal(shown[keys.DESIRED_IMAGE], picture)
+    # The start does not depend on what is asked for
+    plain, _ = env.reset(seed=2)
+    np.testing.assert_array_equal(plain[keys.ACHIEVED_GOAL], again[keys.ACHIEVED_GOAL])
+    beyond = first[keys.DESIRED_GOAL].copy()
+    beyond[0] = 1.3
+    clipped, _ = env.reset(options={"desired_goal": beyond})
+    assert clipped[keys.DESIRED_GOAL][0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_asking_in_mid_episode_leaves_the_robot_alone(env_id, make_env):
+    env, other = make_env(env_id), make_env(env_id)
+    goal = other.reset(seed=9)[0][keys.DESIRED_GOAL]
+    action = np.full(env.action_space.shape, 0.5, np.float32)
+    for each in (env, other):
+        each.reset(seed=1)
+        each.step(action)
+    asked = env.unwrapped.ask_for(goal)
+    np.testing.assert_allclose(asked[keys.DESIRED_GOAL], goal, atol=1e-6)
+    np.testing.assert_array_equal(env.step(action)[0][keys.OBSERVATION], other.step(action)[0][keys.OBSERVATION])
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_bad_goals_are_refused(env_id, make_env):
+    env = make_env(env_id)
+    goal = env.reset(seed=0)[0][keys.DESIRED_GOAL]
+    for bad in (goal[:-1], np.full_like(goal, np.nan), goal[None]):
+        with pytest.raises(ValueError, match=f"{len(goal)} finite numbers"):
+            env.reset(options={"desired_goal": bad})
+    with pytest.raises(ValueError, match="Known options"):
+        env.reset(options={"desired": goal})
+    env.reset(seed=0)
+
+
+@pytest.mark.parametrize("env_id", IMAGE_IDS)
+def test_bad_goal_pictures_are_refused(env_id, make_env):
+    env = make_env(env_id)
+    image = env.reset(seed=0)[0][keys.DESIRED_IMAGE]
+    for bad in (image[:-1], image.astype(np.float32), image[..., 0]):
+        with pytest.raises(ValueError, match="uint8"):
+            env.reset(options={"desired_image": bad})
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_bad_actions_are_refused_and_the_episode_goes_on(env_id, make_env):
+    env, other = make_env(env_id), make_env(env_id)
+    env.reset(seed=0)
+    other.reset(seed=0)
+    good = np.zeros(env.action_space.shape, np.float32)
+    for bad in (np.full_like(good, np.nan), np.full_like(good, np.inf), np.append(good, 0), good[0]):
+        with pytest.raises(ValueError, match="finite numbers"):
+            env.unwrapped.step(bad)
+    np.testing.assert_array_equal(env.step(good)[0][keys.OBSERVATION], other.step(good)[0][keys.OBSERVATION])
+    np.testing.assert_array_equal(
+        env.step(good + 5)[0][keys.OBSERVATION], other.step(good + 1)[0][keys.OBSERVATION], "actions are clipped"
+    )
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_reward_of_one_step_is_the_reward_of_a_batch(env_id, make_env):
+    env = make_env(env_id)
+    observation, _ = env.reset(seed=0)
+    achieved, desired, infos, rewards = [], [], [], []
+    rng = np.random.default_rng(0)
+    for _ in range(N_STEPS):
+        observation, reward, _, _, info = env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))
+        achieved.append(observation[keys.ACHIEVED_GOAL])
+        desired.append(observation[keys.DESIRED_GOAL])
+        infos.append(info)
+        rewards.append(reward)
+        assert reward == pytest.approx(sum(info[f"reward_{name}"] for name in env.unwrapped.reward.weights))
+    single = [env.unwrapped.compute_reward(*step) for step in zip(achieved, desired, infos, strict=True)]
+    batch = env.unwrapped.compute_reward(np.array(achieved), np.array(desired), infos)
+    np.testing.assert_array_equal(batch, single)
+    np.testing.assert_allclose(batch, rewards)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_passive_motion_gains_no_speed(env_id, make_env):
+    """Without torque and gravity, kinetic energy can only be lost: no joint gets faster than the fastest was"""
+    env = make_env(env_id)
+    for seed in range(5):
+        env.reset(seed=seed)
+        robot, simulation = env.unwrapped.robot, env.unwrapped.simulation
+        weightless = type(simulation)(gravity=0.0)
+        passive = type(robot)(weightless, robot.spec)
+        rng = np.random.default_rng(seed)
+        passive.reset(robot.qpos, rng.uniform(-3, 3, robot.n_joints))
+        tip_speeds = []
+        for _ in range(300):
+            before = passive.keypoints
+            weightless.step()
+            passive.refresh()
+            tip_speeds.append(np.linalg.norm(passive.keypoints - before, axis=1).max() / weightless.dt)
+        weightless.close()
+        assert max(tip_speeds[-50:]) <= max(tip_speeds[:50])
+        assert np.abs(passive.qvel).max() < 3
+
+
+def test_environments_free_their_memory():
+    process = psutil.Process()
+    for env_id in ("MimicReacher3D-v0", "MimicReacherPlane-v0"):
+        for _ in range(20):
+            env = gym.make(env_id)
+            env.reset(seed=0)
+            env.close()
+        before = process.memory_info().rss
+        for _ in range(150):
+            env = gym.make(env_id)
+            env.reset(seed=0)
+            env.close()
+        assert process.memory_info().rss - before < 5 * 2**20
+
+
+def test_a_closed_environment_drives_nobody_elses_world(make_env):
+    env = gym.make("MimicReacher3D-v0").unwrapped
+    env.reset(seed=0)
+    env.close()
+    env.close()
+    make_env("MimicReacher3D-v0").reset(seed=0)
+    with pytest.raises(RuntimeError, match="closed"):
+        env.step(np.zeros(3, np.float32))
+    with pytest.raises(RuntimeError, match="closed"):
+        env.reset()
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_rendering_changes_nothing_and_shows_the_robot(env_id, make_env):
+    env, plain = make_env(env_id, render_mode="rgb_array"), make_env(env_id)
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    action = np.full(env.action_space.shape, 0.4, np.float32)
+    pictures = []
+    for _ in range(5):
+        observation = env.step(action)[0]
+        expected = plain.step(action)[0]
+        for key in observation:
+            np.testing.assert_array_equal(observation[key], expected[key])
+        pictures.append(env.render())
+    assert pictures[0].shape == (480, 480, 3)
+    assert pictures[0].dtype == np.uint8
+    assert not np.array_equal(pictures[0], pictures[-1])
+    # A new target, a new ghost: the picture differs though the robot stands still
+    goal = plain.reset(seed=8)[0][keys.DESIRED_GOAL]
+    env.unwrapped.ask_for(goal)
+    assert not np.array_equal(env.render(), pictures[-1])
+
+
+def test_human_mode_without_display_warns_once(monkeypatch, make_env):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.warns(UserWarning, match="There is no display") as caught:
+        env = make_env("MimicReacherPlane-v0", render_mode="human")
+        env.reset(seed=0)
+        for _ in range(3):
+            env.step(env.action_space.sample())
+            assert env.render() is None
+    assert len(caught) == 1
+
+
+def test_unknown_render_mode_is_refused():
+    from sb3_mimic.envs.reacher import reacher_plane
+
+    with pytest.raises(ValueError, match="Known modes: human, rgb_array"):
+        reacher_plane(render_mode="ansi")
+
+
+def test_held_step_drives_towards_the_goal_is_rewarded(make_env):
+    """The reward's sign: going to the target pays, going away costs"""
+    env = make_env("MimicReacherPlaneState-v0").unwrapped
+    observation, _ = env.reset(seed=0)
+    layout = env.pose_layout
+    way = layout.joints(observation[keys.DESIRED_GOAL]) - layout.joints(observation[keys.ACHIEVED_GOAL])
+    towards = env.step(np.sign(way))[1]
+    env.reset(seed=0)
+    assert towards > 0 > env.step(-np.sign(way))[1]

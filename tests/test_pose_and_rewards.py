@@ -1,0 +1,71 @@
+"""Pose vectors and reward terms, by numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from sb3_mimic.envs.rewards import INFO_KEYS, REWARD_TERMS, Reward
+from sb3_mimic.pose import PoseLayout
+
+LAYOUT = PoseLayout((-1.0, 0.0), (1.0, 4.0), 1)
+
+
+def test_pack_and_unpack():
+    pose = LAYOUT.pack(np.array([0.5, 4.0]), np.array([[1.0, 2.0, 3.0]]))
+    np.testing.assert_allclose(pose, [0.5, 1, 1, 2, 3])
+    np.testing.assert_allclose(LAYOUT.joints(pose), [0.5, 4.0])
+    np.testing.assert_allclose(LAYOUT.keypoints(pose), [[1, 2, 3]])
+
+
+def test_errors():
+    one, other = np.array([0.0, 0, 0, 0, 0]), np.array([0.5, -0.25, 0.03, 0, 0.04])
+    # 0.5 x 1 rad and 0.25 x 2 rad
+    assert LAYOUT.joint_error(one, other) == pytest.approx(np.rad2deg(0.5))
+    assert LAYOUT.keypoint_error(one, other) == pytest.approx(5)
+    assert LAYOUT.joint_error(np.stack([one, one]), np.stack([other, one])).shape == (2,)
+
+
+@pytest.mark.parametrize("arguments", [((0,), (0,), 1), ((0, 0), (1,), 1), ((), (), 1), ((0,), (1,), 0)])
+def test_impossible_layouts_are_refused(arguments):
+    with pytest.raises(ValueError, match=r"joint|key point"):
+        PoseLayout(*arguments)
+
+
+INFO = {
+    "previous_achieved_goal": np.array([1.0, 0, 0, 0, 0.1]),
+    "action": np.array([0.5, -1.0]),
+    "qvel": np.array([2.0, 1.0]),
+}
+EXPECTED = {
+    "joint_distance": 0.5,
+    "joint_progress": 0.5,
+    "keypoint_distance": 0.3,
+    "keypoint_progress": -0.2,
+    "electricity": 1.0,
+    "stall_torque": 0.625,
+}
+
+
+def test_every_term_is_what_its_name_says():
+    assert set(EXPECTED) == set(REWARD_TERMS)
+    achieved, desired = np.array([0.5, 0, 0, 0, 0.3]), np.zeros(5)
+    terms = Reward(dict.fromkeys(EXPECTED, 2.0), LAYOUT).terms(achieved, desired, INFO)
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx({k: 2 * v for k, v in EXPECTED.items()})
+
+
+def test_terms_are_pure():
+    before = {key: value.copy() for key, value in INFO.items()}
+    achieved = np.ones(5)
+    Reward(dict.fromkeys(EXPECTED, 1.0), LAYOUT)(achieved, np.zeros(5), INFO)
+    assert set(INFO) == set(INFO_KEYS)
+    np.testing.assert_array_equal(achieved, np.ones(5))
+    for key, value in before.items():
+        np.testing.assert_array_equal(value, INFO[key])
+
+
+def test_bad_weights_are_refused():
+    with pytest.raises(ValueError, match=r"'joint_progres'.*Known terms.*Did you mean 'joint_progress'"):
+        Reward({"joint_progres": 1.0}, LAYOUT)
+    with pytest.raises(ValueError, match="finite"):
+        Reward({"joint_progress": float("nan")}, LAYOUT)
+    with pytest.raises(ValueError, match="at least one"):
+        Reward({}, LAYOUT)
