@@ -10,7 +10,7 @@ FloatArray = npt.NDArray[np.floating]
 
 def norm(vectors: FloatArray) -> FloatArray:
     """:return: Euclidean norm along the last axis; several times faster on small arrays than numpy's"""
-    return np.sqrt(np.add.reduce(vectors * vectors, axis=-1))  # type: ignore[no-any-return]
+    return np.sqrt(np.vecdot(vectors, vectors))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class PoseLayout:
 
     def keypoint_distances(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Distance of each key point to its counterpart, shape (..., n_keypoints), in m"""
-        return norm(self.keypoints(pose) - self.keypoints(other))
+        difference = np.asarray(pose)[..., self.n_joints :] - np.asarray(other)[..., self.n_joints :]
+        return norm(difference.reshape(*difference.shape[:-1], self.n_keypoints, 3))
 
     def joint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Mean absolute angle difference over the joints, shape (...,), in deg"""

@@ -1,6 +1,7 @@
 """Our hyperparameters for rl-zoo3, with no flag beyond --env and --gym-packages."""
 
 import functools
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -73,10 +74,12 @@ def sample_ppo_params(trial: Any, n_actions: int, n_envs: int, additional_args: 
 
 def install() -> None:
     """
-    Teach a running rl-zoo3 our hyperparameters. Does nothing where rl-zoo3 is not in use, or the second time.
+    Teach a running rl-zoo3 our hyperparameters, and where our trained agents are. Does nothing where rl-zoo3 is not
+    in use, or the second time.
 
     An explicit ``--conf-file`` and ids of others are left alone.
     """
+    _offer_trained_agents()
     exp_manager = sys.modules.get("rl_zoo3.exp_manager")
     if exp_manager is None:
         return
@@ -102,6 +105,29 @@ def install() -> None:
 
     read_hyperparameters.knows_sb3_mimic = True  # type: ignore[attr-defined]
     manager_class.read_hyperparameters = read_hyperparameters
+
+
+def _offer_trained_agents() -> None:
+    """Where ``enjoy`` finds no agent in its folder and would ask the Hub for one, hand it one of ours."""
+    for name in ("__main__", "rl_zoo3.enjoy"):
+        enjoy = sys.modules.get(name)
+        spec = getattr(enjoy, "__spec__", None)
+        if enjoy is None or spec is None or spec.name != "rl_zoo3.enjoy" or hasattr(enjoy.download_from_hub, "__wrapped__"):
+            continue
+        original = enjoy.download_from_hub
+
+        @functools.wraps(original)
+        def download_from_hub(
+            algo: str, env_name: Any, exp_id: int, folder: str, *args: Any, original: Any = original, **kwargs: Any
+        ) -> None:
+            run = trained_agents_folder() / algo / f"{env_name}_{exp_id or 1}"
+            if not run.is_dir():
+                original(algo, env_name, exp_id, folder, *args, **kwargs)
+                return
+            print(f"Taking the agent that comes with sb3_mimic: {run}")
+            shutil.copytree(run, Path(folder) / algo / run.name)
+
+        vars(enjoy)["download_from_hub"] = download_from_hub
 
 
 def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:

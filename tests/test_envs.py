@@ -50,13 +50,14 @@ def test_observations_lie_in_their_finite_space(env_id, make_env):
         assert np.isfinite(space.high).all()
     rng = np.random.default_rng(0)
     observation, _ = env.reset(seed=0)
-    for step in range(300):
-        assert env.observation_space.contains(observation)
+    for _ in range(12):
         # Long pushes in one direction drive the joints into their limits
-        action = np.sign(rng.standard_normal(env.action_space.shape)) if step % 25 == 0 else action
-        observation, *_, truncated, _ = env.step(action.astype(np.float32))
-        if truncated:
-            observation, _ = env.reset()
+        action = np.sign(rng.standard_normal(env.action_space.shape)).astype(np.float32)
+        for _ in range(25):
+            assert env.observation_space.contains(observation)
+            observation = env.unwrapped.step(action)[0]
+    joints = observation[keys.ACHIEVED_GOAL][: env.unwrapped.robot.n_joints]
+    assert np.abs(joints).max() < 1.1, "a joint's limit holds"
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
@@ -94,7 +95,9 @@ def test_restored_state_goes_on_alike(env_id, make_env):
     for _ in range(2):
         with simulation.preserved():
             robot.release_motors()
-            futures.append([np.concatenate([env.step(action)[0][key].ravel() for key in keys.STATE_KEYS]) for action in actions])
+            futures.append(
+                [np.concatenate([env.step(action)[0][key].ravel() for key in keys.STATE_KEYS]) for action in actions]
+            )
         robot.refresh()
     assert_same(*futures)
 
@@ -316,13 +319,13 @@ def test_rendering_changes_nothing_and_shows_the_robot(env_id, make_env):
 def test_human_mode_without_display_warns_once(monkeypatch, make_env):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.warns(UserWarning, match="There is no display") as caught:
+    with pytest.warns(UserWarning, match="There is no display"):
         env = make_env("MimicReacherPlane-v0", render_mode="human")
-        env.reset(seed=0)
-        for _ in range(3):
-            env.step(env.action_space.sample())
-            assert env.render() is None
-    assert len(caught) == 1
+    # From here on a warning would be an error
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(env.action_space.sample())
+        assert env.render() is None
 
 
 def test_unknown_render_mode_is_refused():
@@ -332,8 +335,7 @@ def test_unknown_render_mode_is_refused():
         reacher_plane(render_mode="ansi")
 
 
-def test_held_step_drives_towards_the_goal_is_rewarded(make_env):
-    """The reward's sign: going to the target pays, going away costs"""
+def test_going_to_the_target_pays_and_going_away_costs(make_env):
     env = make_env("MimicReacherPlaneState-v0").unwrapped
     observation, _ = env.reset(seed=0)
     layout = env.pose_layout

@@ -103,14 +103,18 @@ def test_state_policy_never_looks_at_pictures(make_model):
     model = make_model()
     observation = model.env.reset()
     black = {**observation, **{key: np.zeros_like(observation[key]) for key in keys.IMAGE_KEYS}}
-    np.testing.assert_array_equal(model.predict(observation, deterministic=True)[0], model.predict(black, deterministic=True)[0])
+    np.testing.assert_array_equal(
+        model.predict(observation, deterministic=True)[0], model.predict(black, deterministic=True)[0]
+    )
 
 
 def test_fused_policy_never_reads_the_goal_vector(make_model):
     model = make_model(FusedPolicy)
     observation = model.env.reset()
     hidden = {**observation, keys.DESIRED_GOAL: np.zeros_like(observation[keys.DESIRED_GOAL])}
-    np.testing.assert_array_equal(model.predict(observation, deterministic=True)[0], model.predict(hidden, deterministic=True)[0])
+    np.testing.assert_array_equal(
+        model.predict(observation, deterministic=True)[0], model.predict(hidden, deterministic=True)[0]
+    )
 
 
 def test_the_translator_learns_and_logs(make_model, tmp_path):

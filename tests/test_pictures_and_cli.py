@@ -132,7 +132,9 @@ def test_photograph_writes_picture_and_truth(photograph):
     assert pictures.read_truth(photograph, "MimicReacherPlane-v0", 8) is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"env": "MimicReacher3D-v0"}', '{"env": "MimicReacher3D-v0", "pose": [1, 2]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"env": "MimicReacher3D-v0"}', '{"env": "MimicReacher3D-v0", "pose": [1, 2]}']
+)
 def test_a_damaged_truth_is_named(content, photograph, capsys):
     photograph.with_suffix(".json").write_text(content)
     assert main(["imitate", "--env", ENV_ID, "--image", str(photograph)]) == 2

@@ -87,6 +87,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
         self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
         self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
+        self._info_names = {name: f"reward_{name}" for name in reward.weights}
         self._achieved = goal.measure()
         self._desired = self._achieved
         self._desired_image: npt.NDArray[np.uint8] | None = None
@@ -136,7 +137,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
-            info[f"reward_{name}"] = value = float(term)
+            info[self._info_names[name]] = value = float(term)
             reward += value
         if not math.isfinite(reward):
             raise FloatingPointError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
@@ -250,7 +251,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
                 f"An action must be {self.robot.n_joints} finite numbers in [-1, 1], one per joint"
                 f" ({', '.join(self.robot.spec.joints)}). Got shape {action.shape}: {action}"
             )
-        return np.minimum(np.maximum(action, -1.0), 1.0)
+        return np.asarray(np.minimum(np.maximum(action, -1.0), 1.0))
 
     def _checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
         unknown = set(options) - {"desired_goal", "desired_image"}

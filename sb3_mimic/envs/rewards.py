@@ -40,12 +40,12 @@ def keypoint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatAr
 
 def electricity(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return np.add.reduce(np.abs(info["action"] * info["qvel"]), axis=-1) / layout.n_joints  # type: ignore[no-any-return]
+    return np.vecdot(np.abs(info["action"]), np.abs(info["qvel"])) / layout.n_joints  # type: ignore[no-any-return]
 
 
 def stall_torque(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return np.add.reduce(np.square(info["action"]), axis=-1) / layout.n_joints  # type: ignore[no-any-return]
+    return np.vecdot(info["action"], info["action"]) / layout.n_joints  # type: ignore[no-any-return]
 
 
 REWARD_TERMS: dict[str, Term] = {
@@ -83,19 +83,19 @@ class Reward:
         self.weights = dict(weights)
         self.layout = layout
 
-    def terms(self, achieved: FloatArray, desired: FloatArray, info: Info | Sequence[Info]) -> dict[str, FloatArray]:
+    def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, FloatArray]:
         """
         :param achieved: Poses after the step, shape (..., dim)
         :param desired: Poses asked for, shape (..., dim)
         :param info: The step's info, or a sequence of them, one for each row
         :return: Each term times its weight, shape (...,)
         """
-        if not isinstance(info, Mapping):
+        if not isinstance(info, dict):
             info = {key: np.array([step[key] for step in info]) for key in INFO_KEYS}
         return {
             name: weight * REWARD_TERMS[name](self.layout, achieved, desired, info) for name, weight in self.weights.items()
         }
 
-    def __call__(self, achieved: FloatArray, desired: FloatArray, info: Info | Sequence[Info]) -> FloatArray:
+    def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> FloatArray:
         """:return: The sum of all terms, shape (...,)"""
         return sum(self.terms(achieved, desired, info).values())  # type: ignore[return-value]

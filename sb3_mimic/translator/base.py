@@ -57,7 +57,10 @@ class Translator(nn.Module):
         """
         shape = (self.height, self.width, self.n_channels)
         if images.dtype != np.uint8 or images.shape[-3:] != shape:
-            raise ValueError(f"Pictures must be uint8 of shape (..., {shape}), got {images.dtype} of shape {images.shape}")
+            raise ValueError(
+                f"Pictures must be uint8 of shape (..., {', '.join(map(str, shape))}),"
+                f" got {images.dtype} of shape {images.shape}"
+            )
         was_training = self.training
         self.eval()
         # (..., H, W, C) -> (batch, time = 1, C, H, W)

@@ -9,7 +9,7 @@ from stable_baselines3.common.logger import Image
 
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.dataset import PoseDataset
-from sb3_mimic.translator.training import fit, default_n_threads, torch_threads
+from sb3_mimic.translator.training import default_n_threads, fit, torch_threads
 
 
 def one_cycle(progress: float, warm_up: float = 0.15) -> float:
