@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sb3_mimic.agents import find_agent, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.evaluation import FIRST_SEED, evaluate
@@ -50,7 +52,7 @@ def training_seconds(run: Path) -> float:
 
 def copy_run(run: Path, env_id: str) -> Path:
     """
-    Copy what ``enjoy`` needs, and nothing else.
+    Copy what ``enjoy`` needs, without the last pictures that the training environments showed.
 
     :param run: The run's folder
     :param env_id: What it was trained on
@@ -59,8 +61,14 @@ def copy_run(run: Path, env_id: str) -> Path:
     target = SHIPPED / f"{env_id}_1"
     shutil.rmtree(target, ignore_errors=True)
     (target / env_id).mkdir(parents=True)
-    for file in (f"{env_id}.zip", *(f"{env_id}/{name}" for name in ("args.yml", "config.yml", "vecnormalize.pkl"))):
-        shutil.copy(run / file, target / file)
+    for name in ("args.yml", "config.yml"):
+        shutil.copy(run / env_id / name, target / env_id / name)
+    agent = load_agent(env_id, folder=str(run.parent.parent))
+    agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
+    agent.model.save(target / f"{env_id}.zip")
+    assert agent.normalization is not None
+    agent.normalization.old_obs = np.array([])
+    agent.normalization.save(str(target / env_id / "vecnormalize.pkl"))
     return target
 
 

@@ -64,7 +64,7 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
     on_white = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
     if on_white.size != (width, height):
         on_white = ImageOps.pad(on_white, (width, height), Image.Resampling.BOX, color="white")
-    return np.asarray(on_white)
+    return np.array(on_white)
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:

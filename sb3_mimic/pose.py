@@ -45,7 +45,7 @@ class PoseLayout:
             raise ValueError(f"A pose needs at least one key point, got n_keypoints={self.n_keypoints}")
         # Kept ready: they are needed several times at every step
         object.__setattr__(self, "n_joints", len(self.joint_low))
-        object.__setattr__(self, "half_range", (np.array(self.joint_high) - np.array(self.joint_low)) / 2)
+        object.__setattr__(self, "half_range", ((np.array(self.joint_high) - np.array(self.joint_low)) / 2).astype(np.float32))
         object.__setattr__(self, "_middle", (np.array(self.joint_high) + np.array(self.joint_low)) / 2)
 
     @property
@@ -72,8 +72,8 @@ class PoseLayout:
 
     def keypoint_distances(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Distance of each key point to its counterpart, shape (..., n_keypoints), in m"""
-        difference = np.asarray(pose)[..., self.n_joints :] - np.asarray(other)[..., self.n_joints :]
-        return norm(difference.reshape(*difference.shape[:-1], self.n_keypoints, 3))
+        difference = (pose - other)[..., self.n_joints :]
+        return norm(difference.reshape((*difference.shape[:-1], self.n_keypoints, 3)))
 
     def joint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
         """:return: Mean absolute angle difference over the joints, shape (...,), in deg"""

@@ -141,6 +141,9 @@ def test_a_damaged_truth_is_named(content, photograph, capsys):
     assert "pose.json" in capsys.readouterr().err
 
 
+# imageio's reader of MP4 leaves its pipes to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_imitate_takes_the_poses_of_the_shipped_agent(suffix, photograph, tmp_path, capsys):
     second = tmp_path / "second.png"

@@ -8,7 +8,7 @@ from sb3_mimic.envs.camera import Camera
 from sb3_mimic.envs.goals import PoseGoal
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.rewards import Reward
-from sb3_mimic.envs.robot import Robot, RobotSpec
+from sb3_mimic.envs.robot import KeyPoint, Robot, RobotSpec
 from sb3_mimic.envs.simulation import Simulation
 
 UPPER_ARM, FOREARM, HAND = (0.16, 0.38, 0.72), (0.95, 0.55, 0.13), (0.80, 0.12, 0.18)
@@ -48,13 +48,13 @@ def reacher_plane(
     limit = math.radians(150)
     segments = (
         urdf.Segment("upper_arm", (("shoulder", Z_AXIS, -limit, limit),), 0.20, 0.025, 0.3, UPPER_ARM),
-        urdf.Segment("forearm", (("elbow", Z_AXIS, -limit, limit),), 0.21, 0.02, 0.3, FOREARM),
+        urdf.Segment("forearm", (("elbow", Z_AXIS, -limit, limit),), 0.21, 0.02, 0.3, FOREARM, ball=(0.03, HAND)),
     )
     spec = RobotSpec(
-        model=urdf.robot("reacher_plane", urdf.limb(segments, "hand", 0.03, HAND, "base", urdf.NO_OFFSET)),
+        model=urdf.robot("reacher_plane", urdf.limb(segments, "base", urdf.NO_OFFSET)),
         joints=("shoulder", "elbow"),
-        keypoints=("forearm", "hand"),
-        limbs=(("upper_arm", "forearm", "hand"),),
+        keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("hand", "forearm", (0.21, 0.0, 0.0))),
+        limbs=(("upper_arm", "elbow", "hand"),),
         max_torque=(1.0, 0.5),
         friction=0.01,
     )
@@ -77,13 +77,13 @@ def reacher_3d(
     shoulder = (("shoulder_yaw", Z_AXIS, -yaw, yaw), ("shoulder_pitch", PITCH_AXIS, -pitch, pitch))
     segments = (
         urdf.Segment("upper_arm", shoulder, 0.30, 0.06, 0.5, UPPER_ARM),
-        urdf.Segment("forearm", (("elbow", PITCH_AXIS, 0.0, elbow),), 0.30, 0.045, 0.5, FOREARM),
+        urdf.Segment("forearm", (("elbow", PITCH_AXIS, 0.0, elbow),), 0.30, 0.045, 0.5, FOREARM, ball=(0.07, HAND)),
     )
     spec = RobotSpec(
-        model=urdf.robot("reacher_3d", urdf.limb(segments, "hand", 0.07, HAND, "base", urdf.NO_OFFSET)),
+        model=urdf.robot("reacher_3d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
         joints=("shoulder_yaw", "shoulder_pitch", "elbow"),
-        keypoints=("forearm", "hand"),
-        limbs=(("upper_arm", "forearm", "hand"),),
+        keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("hand", "forearm", (0.30, 0.0, 0.0))),
+        limbs=(("upper_arm", "elbow", "hand"),),
         max_torque=(6.0, 10.0, 4.0),
         friction=0.1,
     )

@@ -17,25 +17,24 @@ Term = Callable[[PoseLayout, FloatArray, FloatArray, Info], FloatArray]
 
 def joint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Euclidean distance in joint space, in rad"""
-    n_joints = layout.n_joints
-    return norm((achieved[..., :n_joints] - desired[..., :n_joints]) * layout.half_range)
+    return norm((achieved - desired)[..., : layout.n_joints] * layout.half_range)
 
 
 def joint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """By how much this step shortened the distance in joint space, in rad"""
-    before = joint_distance(layout, info["previous_achieved_goal"], desired, info)
-    return before - joint_distance(layout, achieved, desired, info)
+    before, after = joint_distance(layout, np.array((info["previous_achieved_goal"], achieved)), desired, info)
+    return before - after  # type: ignore[no-any-return]
 
 
 def keypoint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """Euclidean distance over all coordinates of all key points, in m"""
-    return norm(achieved[..., layout.n_joints :] - desired[..., layout.n_joints :])
+    return norm((achieved - desired)[..., layout.n_joints :])
 
 
 def keypoint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
     """By how much this step shortened the distance of the key points, in m"""
-    before = keypoint_distance(layout, info["previous_achieved_goal"], desired, info)
-    return before - keypoint_distance(layout, achieved, desired, info)
+    before, after = keypoint_distance(layout, np.array((info["previous_achieved_goal"], achieved)), desired, info)
+    return before - after  # type: ignore[no-any-return]
 
 
 def electricity(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
@@ -82,6 +81,7 @@ class Reward:
             raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(REWARD_TERMS)}.")
         self.weights = dict(weights)
         self.layout = layout
+        self._terms = [(name, REWARD_TERMS[name], weight) for name, weight in weights.items()]
 
     def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, FloatArray]:
         """
@@ -92,9 +92,7 @@ class Reward:
         """
         if not isinstance(info, dict):
             info = {key: np.array([step[key] for step in info]) for key in INFO_KEYS}
-        return {
-            name: weight * REWARD_TERMS[name](self.layout, achieved, desired, info) for name, weight in self.weights.items()
-        }
+        return {name: weight * term(self.layout, achieved, desired, info) for name, term, weight in self._terms}
 
     def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> FloatArray:
         """:return: The sum of all terms, shape (...,)"""

@@ -12,6 +12,22 @@ from sb3_mimic.envs.control import Control, torque
 from sb3_mimic.envs.simulation import Simulation
 
 FloatArray = npt.NDArray[np.floating]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class KeyPoint:
+    """
+    A point of the body that poses are judged by.
+
+    :param name: Its name (elbow, hand, ...)
+    :param link: Name of the link that it belongs to
+    :param offset: Where it is in the link's frame, in m
+    """
+
+    name: str
+    link: str
+    offset: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -19,8 +35,8 @@ class RobotSpec:
     """
     :param model: The text of a URDF
     :param joints: Names of the driven joints, in the order of actions and angles
-    :param keypoints: Names of the links whose frames are the key points
-    :param limbs: For drawing: names of the links along each limb, from a link that never moves to key points
+    :param keypoints: What poses are judged by
+    :param limbs: For drawing: a link whose frame never moves, and the names of the key points along the limb from there
     :param max_torque: Largest torque of each joint, in Nm
     :param friction: Dry friction in each joint, in Nm
     :param control: How actions become motor commands
@@ -28,7 +44,7 @@ class RobotSpec:
 
     model: str
     joints: tuple[str, ...]
-    keypoints: tuple[str, ...]
+    keypoints: tuple[KeyPoint, ...]
     limbs: tuple[tuple[str, ...], ...]
     max_torque: tuple[float, ...]
     friction: float = 0.0
@@ -41,9 +57,10 @@ class RobotSpec:
             raise ValueError(f"Torques must be positive and friction not negative, got {self.max_torque}, {self.friction}")
         if not self.keypoints:
             raise ValueError("A robot needs at least one key point")
+        names = [keypoint.name for keypoint in self.keypoints]
         for limb in self.limbs:
-            if not set(limb[1:]) <= set(self.keypoints):
-                raise ValueError(f"All links of a limb but the first must be key points ({self.keypoints}), got {limb}")
+            if not set(limb[1:]) <= set(names):
+                raise ValueError(f"After its first link, a limb must consist of key points ({names}), got {limb}")
 
 
 class Robot:
@@ -64,12 +81,14 @@ class Robot:
             link_index[details[12].decode()] = index
             limits[details[1].decode()] = details[8:10]
         roots = tuple(limb[0] for limb in spec.limbs)
-        for name in (*spec.joints, *spec.keypoints, *roots):
+        for name in (*spec.joints, *(keypoint.link for keypoint in spec.keypoints), *roots):
             known = joint_index if name in spec.joints else link_index
             if name not in known:
                 raise ValueError(f"The robot has no '{name}'. It has: {', '.join(known)}")
         self._joints = [joint_index[name] for name in spec.joints]
-        self._links = [link_index[name] for name in spec.keypoints]
+        # Each link is asked for once, however many key points it carries
+        self._links = sorted({link_index[keypoint.link] for keypoint in spec.keypoints})
+        self._offsets = [(self._links.index(link_index[keypoint.link]), keypoint.offset) for keypoint in spec.keypoints]
         self.joint_low = np.array([limits[name][0] for name in spec.joints])
         self.joint_high = np.array([limits[name][1] for name in spec.joints])
         self.release_motors()
@@ -132,14 +151,14 @@ class Robot:
         self.qvel = np.array([state[1] for state in states])
         links = p.getLinkStates(self._body, self._links, computeForwardKinematics=1, physicsClientId=client)
         #: Key points, shape (n_keypoints, 3), in m
-        self.keypoints = np.array([link[4] for link in links])
+        self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
 
     def limbs(self, keypoints: FloatArray) -> list[FloatArray]:
         """
         :param keypoints: Of any pose, shape (n_keypoints, 3), in m
         :return: The points along each limb, shape (n_points, 3), in m
         """
-        index = {name: position for position, name in enumerate(self.spec.keypoints)}
+        index = {keypoint.name: position for position, keypoint in enumerate(self.spec.keypoints)}
         return [
             np.vstack((root, *(keypoints[index[name]] for name in limb[1:])))
             for root, limb in zip(self._roots, self.spec.limbs, strict=True)
@@ -148,3 +167,16 @@ class Robot:
     def apply(self, action: FloatArray) -> None:
         """:param action: Shape (n_joints,), within [-1, 1]"""
         self.spec.control(self.simulation.client, self._body, self._joints, action, self.max_torque)
+
+
+def _point(position: Vector, orientation: tuple[float, float, float, float], offset: Vector) -> Vector:
+    """:return: Where a point given in a link's frame is in the world. Plain floats: arrays take three times as long"""
+    if not any(offset):
+        return position
+    x, y, z = offset
+    a, b, c, d, e, f, g, h, i = p.getMatrixFromQuaternion(orientation)
+    return (
+        position[0] + a * x + b * y + c * z,
+        position[1] + d * x + e * y + f * z,
+        position[2] + g * x + h * y + i * z,
+    )

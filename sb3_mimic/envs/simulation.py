@@ -10,7 +10,7 @@ from typing import Any
 import pybullet as p
 
 # PyBullet's 50 take longer than all the rest of a step. Joint friction and limits converge within these.
-SOLVER_ITERATIONS = 5
+SOLVER_ITERATIONS = 10
 
 
 class Simulation:

@@ -22,6 +22,7 @@ class Segment:
     :param radius: Radius, in m
     :param mass: Mass, in kg
     :param color: Red, green, blue, each in [0, 1]
+    :param ball: Radius (m) and colour of a ball at its tip, such as a hand; it weighs nothing of its own
     """
 
     name: str
@@ -30,6 +31,7 @@ class Segment:
     radius: float
     mass: float
     color: Color
+    ball: tuple[float, Color] | None = None
 
     def __post_init__(self) -> None:
         if min(self.length, self.radius, self.mass) <= 0:
@@ -87,31 +89,24 @@ def _segment(segment: Segment, parent: str, offset: Vector) -> str:
     body = _inertial(mass, (mass * radius**2 / 2, across, across), (length / 2, 0.0, 0.0))
     origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
     look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
+    if segment.ball is not None:
+        ball_radius, ball_color = segment.ball
+        look += _visual(f'<sphere radius="{ball_radius}"/>', ball_color, f'<origin xyz="{length} 0 0"/>')
     parts.append(f'<link name="{segment.name}">{body}{look}</link>')
     return "".join(parts)
 
 
-def limb(segments: tuple[Segment, ...], end: str, end_radius: float, end_color: Color, parent: str, offset: Vector) -> str:
+def limb(segments: tuple[Segment, ...], parent: str, offset: Vector) -> str:
     """
-    A chain of segments with a ball at its end.
-
     :param segments: From the body outwards
-    :param end: Name of the last link (a hand, say), fixed to the tip of the last segment
-    :param end_radius: Radius of the ball, in m
-    :param end_color: Colour of the ball
     :param parent: Name of the link that carries the limb
     :param offset: Where on that link it begins, in m
-    :return: A piece of URDF
+    :return: A piece of URDF: a chain of segments
     """
     parts = []
     for segment in segments:
         parts.append(_segment(segment, parent, offset))
         parent, offset = segment.name, (segment.length, 0.0, 0.0)
-    ball_inertia = 0.4 * 0.05 * end_radius**2
-    ball = _inertial(0.05, (ball_inertia, ball_inertia, ball_inertia), NO_OFFSET)
-    look = _visual(f'<sphere radius="{end_radius}"/>', end_color)
-    parts.append(_joint("fixed", f"{end}_mount", parent, end, offset))
-    parts.append(f'<link name="{end}">{ball}{look}</link>')
     return "".join(parts)
 
 
