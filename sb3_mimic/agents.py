@@ -5,14 +5,9 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from sb3_mimic.errors import AgentNotFoundError
 from sb3_mimic.imitation import Agent
 from sb3_mimic.zoo import trained_agents_folder
-
-SHIPPED_FOLDER = "rl-trained-agents"
-
-
-class AgentNotFoundError(FileNotFoundError):
-    """There is no such trained agent."""
 
 
 def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.envs.registration import ENV_IDS
+from sb3_mimic.errors import AgentNotFoundError, NoTranslatorError, PictureError
 
 EXIT_BAD_INPUT = 2
 
@@ -69,7 +70,7 @@ def _photograph(args: argparse.Namespace) -> None:
     env = _make(args.env)
     observation, _ = env.reset(seed=args.seed)
     if keys.DESIRED_IMAGE not in observation:
-        raise pictures.PictureError(f"{args.env} has no camera in its observation. Use an id without 'State'.")
+        raise PictureError(f"{args.env} has no camera in its observation. Use an id without 'State'.")
     pose = observation[keys.DESIRED_GOAL]
     pictures.write_picture(args.output, observation[keys.DESIRED_IMAGE])
     truth = pictures.write_truth(args.output, args.env, pose, _joints(env, pose))
@@ -136,10 +137,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: Exit code: 0, or 2 where something that was given is wrong
     """
     args = build_parser().parse_args(arguments)
-    from sb3_mimic.agents import AgentNotFoundError
-    from sb3_mimic.imitation import NoTranslatorError
-    from sb3_mimic.pictures import PictureError
-
     try:
         args.run(args)
     except (PictureError, AgentNotFoundError, NoTranslatorError, OSError, ValueError) as error:

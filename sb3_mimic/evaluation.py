@@ -71,6 +71,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
     - ``..._from_image``: the same where the agent gets only a picture of the target
+    - ``..._from_image_read_once``: the same without reading the picture better as the robot comes near
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
 
@@ -87,7 +88,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     last_step = gym.spec(env_id).max_episode_steps
     assert last_step is not None
     has_translator = getattr(agent.model.policy, "translator", None) is not None
-    stages = ["", "_from_image"] if has_translator else [""]
+    stages = ["", "_from_image", "_from_image_read_once"] if has_translator else [""]
     results: dict[str, Any] = {"env": env_id, "episodes": n_episodes, "first_seed": FIRST_SEED}
     try:
         with torch_threads(1):
@@ -97,7 +98,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
                     desc=f"{env_id}{stage.replace('_', ' ')}",
                     disable=not show_progress,
                 )
-                episodes = [_run(agent, env, seed, last_step, from_image=bool(stage)) for seed in seeds]
+                episodes = [_run(agent, env, seed, last_step, stage) for seed in seeds]
                 results[f"success{stage}"] = _measure(episode.worst < SUCCESS_DISTANCE for episode in episodes)
                 results[f"success_2cm{stage}"] = _measure(episode.worst < STRICT_DISTANCE for episode in episodes)
                 results[f"held{stage}"] = _measure(episode.is_held for episode in episodes)
@@ -110,12 +111,13 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     return results
 
 
-def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, from_image: bool) -> _Episode:
+def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:
     observation, _ = env.reset(seed=seed)
     assert isinstance(env.unwrapped, MimicEnv)
     episode = _Episode(env.unwrapped, observation[keys.DESIRED_GOAL])
-    if from_image:
-        for step in follow(agent, env, observation, observation[keys.DESIRED_IMAGE], HELD_LIMIT):
+    if stage:
+        picture, refine = observation[keys.DESIRED_IMAGE], stage == "_from_image"
+        for step in follow(agent, env, observation, picture, HELD_LIMIT, refine):
             episode.record(step.observation[keys.ACHIEVED_GOAL], last_step)
             if episode.is_held and episode.n_steps >= last_step:
                 break

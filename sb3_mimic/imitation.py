@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
 from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
+from sb3_mimic.errors import NoTranslatorError
 from sb3_mimic.pictures import caption, enlarge
 from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.base import Translator
@@ -21,10 +22,6 @@ Pose = npt.NDArray[np.float32]
 
 # From here on the robot is near enough to its target to learn from how it misreads itself (L2 over all key points, in m)
 REFINING_DISTANCE = 0.1
-
-
-class NoTranslatorError(TypeError):
-    """The agent cannot read pictures: it was trained without a translator."""
 
 
 def translator_of(model: BaseAlgorithm) -> Translator:
@@ -59,12 +56,14 @@ class Agent:
         :param observation: Of one environment, pictures with channels last
         :return: The deterministic action, shape (n_joints,)
         """
-        space = self.model.observation_space
+        # Policies of others read everything
+        needed = set(getattr(self.model.policy, "read_keys", observation))
+        if self.normalization is not None:
+            needed |= set(self.normalization.norm_obs_keys or ())
         batch = {
             # (H, W, C) -> (1, C, H, W), as the model saw pictures in training
-            key: value.transpose(2, 0, 1)[None] if key in keys.IMAGE_KEYS else value[None]
-            for key, value in observation.items()
-            if key in space.spaces  # type: ignore[attr-defined]
+            key: observation[key].transpose(2, 0, 1)[None] if key in keys.IMAGE_KEYS else observation[key][None]
+            for key in needed
         }
         if self.normalization is not None:
             batch = self.normalization.normalize_obs(batch)  # type: ignore[assignment]
@@ -91,17 +90,17 @@ class PictureReader:
         self.first_estimate: Pose = translator.predict(picture)
         self.estimate = self.first_estimate
 
-    def refine(self, own_picture: Picture, own_pose: Pose) -> Pose:
+    def refine(self, own_picture: Picture, own_pose: Pose) -> None:
         """
+        Correct :attr:`estimate`, where the robot is near enough for that.
+
         :param own_picture: The robot's own frame, shape (height, width, 3)
         :param own_pose: Its pose at that moment, shape (dim,)
-        :return: The estimate of the target pose, shape (dim,)
         """
         distance = np.linalg.norm(self.layout.keypoint_distances(own_pose, self.estimate))
         if distance < REFINING_DISTANCE:
             misreading = self.translator.predict(own_picture) - own_pose
             self.estimate = self.first_estimate - misreading
-        return self.estimate
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,9 @@ class Step:
     estimate: Pose
 
 
-def follow(agent: Agent, env: gym.Env[Any, Any], observation: Observation, picture: Picture, n_steps: int) -> Iterator[Step]:
+def follow(
+    agent: Agent, env: gym.Env[Any, Any], observation: Observation, picture: Picture, n_steps: int, refine: bool = True
+) -> Iterator[Step]:
     """
     Take the pose in a picture.
 
@@ -126,12 +127,15 @@ def follow(agent: Agent, env: gym.Env[Any, Any], observation: Observation, pictu
     :param observation: The last one of that episode. Its goal is not looked at.
     :param picture: Of the target, shape (height, width, 3)
     :param n_steps: At most this many; fewer when the episode ends before
+    :param refine: Whether to read the picture better the nearer the robot comes, or only once
     :return: What came of each step
     """
     assert isinstance(env.unwrapped, MimicEnv)
     reader = PictureReader(translator_of(agent.model), picture, env.unwrapped.pose_layout)
     for _ in range(n_steps):
-        estimate = reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
+        if refine:
+            reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
+        estimate = reader.estimate
         action = agent.act({**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture})
         observation, _, terminated, truncated, _ = env.step(action)
         yield Step(observation, estimate)
@@ -184,4 +188,4 @@ def imitate(
         yield Imitation(estimate, observation[keys.ACHIEVED_GOAL], frames)
 
 
-__all__: Sequence[str] = ("Agent", "Imitation", "NoTranslatorError", "PictureReader", "follow", "imitate", "translator_of")
+__all__: Sequence[str] = ("Agent", "Imitation", "PictureReader", "Step", "follow", "imitate", "translator_of")

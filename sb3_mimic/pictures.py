@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
+from sb3_mimic.errors import PictureError
+
 Picture = npt.NDArray[np.uint8]
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 ANIMATIONS = (".gif", ".mp4")
-
-
-class PictureError(ValueError):
-    """A picture cannot be read, or written."""
 
 
 def read_picture(path: str | Path, width: int, height: int) -> Picture:

@@ -136,7 +136,13 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
 
     default_file = Path(exp_manager.__file__).parent / "hyperparams" / f"{manager.algo}.yml"
     ours = hyperparams_file(manager.algo)
-    if Path(manager.config) == default_file and _has_entry(ours, env_id):
+    if Path(manager.config) == default_file:
+        if not _has_entry(ours, env_id):
+            have = sorted(path.stem for path in ours.parent.glob("*.yml") if _has_entry(path, env_id))
+            raise ValueError(
+                f"sb3_mimic has no hyperparameters of {manager.algo} for {env_id}, only of {', '.join(have)}."
+                " Choose one of those with --algo, or bring your own with --conf-file."
+            )
         manager.config = str(ours)
     if getattr(manager.args, "num_threads", -1) < 0:
         # Small networks are fastest on one thread; the translator takes more for itself

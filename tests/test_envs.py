@@ -341,3 +341,34 @@ def test_going_to_the_target_pays_and_going_away_costs(make_env):
     towards = env.step(np.sign(way))[1]
     env.reset(seed=0)
     assert towards > 0 > env.step(-np.sign(way))[1]
+
+
+def test_the_viewer_shows_robot_and_target():
+    """The window itself needs a display; what is in it does not"""
+    from sb3_mimic.envs.camera import Camera
+    from sb3_mimic.envs.display import Viewer
+
+    env = gym.make("MimicReacher3D-v0").unwrapped
+    env.reset(seed=0)
+    viewer = Viewer(env.robot.spec, gui=False)
+    camera = Camera(env.camera.eye, env.camera.target, env.camera.up, env.camera.fov, 128, 128)
+    target = env.robot.qpos + 0.5
+    viewer.show(env.robot.qpos, env.robot.qpos)
+    together = camera.render(viewer._simulation)
+    viewer.show(env.robot.qpos, target)
+    apart = camera.render(viewer._simulation)
+    assert (apart < 250).any(axis=-1).sum() > (together < 250).any(axis=-1).sum()
+    viewer.close()
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", IMAGE_IDS)
+def test_drawn_poses_lie_on_the_robot(env_id, make_env):
+    env = make_env(env_id).unwrapped
+    observation, _ = env.reset(seed=0)
+    picture, pose = observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL]
+    drawn = env.draw_poses(picture, {"true": pose})
+    assert drawn.shape == (320, 320, 3)
+    for point in env.camera.project(env.pose_layout.keypoints(pose).astype(float)):
+        column, row = (point * 64).astype(int)
+        assert (picture[row - 1 : row + 2, column - 1 : column + 2] < 250).any(), "a key point is where the robot is seen"

@@ -12,7 +12,7 @@ PACKAGE = Path(sb3_mimic.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the bottom up. A module may import from lower floors of its own wing, and from the ground.
-GROUND = [["keys", "pose"]]
+GROUND = [["keys", "pose", "errors"]]
 WING_E = [
     ["envs.simulation", "envs.rewards", "envs.urdf"],
     ["envs.control", "envs.camera"],

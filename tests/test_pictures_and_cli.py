@@ -12,6 +12,7 @@ from PIL import Image
 
 from sb3_mimic import pictures
 from sb3_mimic.cli import main
+from sb3_mimic.errors import NoTranslatorError, PictureError
 
 ENV_ID = "MimicReacher3D-v0"
 
@@ -90,7 +91,7 @@ def test_too_large_a_file_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     path.write_bytes(GOOD_PNG)
     monkeypatch.setattr(pictures, "MAX_BYTES", 10)
-    with pytest.raises(pictures.PictureError, match="MiB"):
+    with pytest.raises(PictureError, match="MiB"):
         pictures.read_picture(path, 64, 64)
 
 
@@ -185,7 +186,7 @@ def test_evaluate_prints_and_writes_every_measure(tmp_path, capsys):
 def test_an_agent_without_translator_cannot_imitate(make_env):
     from stable_baselines3 import PPO
 
-    from sb3_mimic.imitation import NoTranslatorError, translator_of
+    from sb3_mimic.imitation import translator_of
 
     model = PPO("MultiInputPolicy", make_env("MimicReacherPlaneState-v0"), device="cpu")
     with pytest.raises(NoTranslatorError, match="id with pictures"):

@@ -145,3 +145,9 @@ def test_installing_twice_wraps_once():
     once = ExperimentManager.read_hyperparameters
     zoo.install()
     assert ExperimentManager.read_hyperparameters is once
+
+
+def test_an_algorithm_without_hyperparameters_is_refused(run_python, tmp_path):
+    command = [part if part != "ppo" else "sac" for part in CARD_COMMAND]
+    printed = run_python(*command, "-n", "64", expect=1, cwd=tmp_path)
+    assert "no hyperparameters of sac for MimicReacher3D-v0, only of ppo" in printed

@@ -73,18 +73,25 @@ def has_display() -> bool:
 
 class Viewer:
     """
-    A window with a copy of the robot. The simulation itself never runs in it.
+    A window with a copy of the robot, and its target as a ghost. The simulation itself never runs in it.
 
     :param spec: The robot to show
+    :param gui: Whether to open the window; without, all else happens unseen
     """
 
-    def __init__(self, spec: RobotSpec):
-        self._simulation = Simulation(gui=True)
+    def __init__(self, spec: RobotSpec, gui: bool = True):
+        self._simulation = Simulation(gui=gui)
+        self._ghost = Robot(self._simulation, spec)
+        self._ghost.fade(GHOST_OPACITY)
         self._robot = Robot(self._simulation, spec)
 
-    def show(self, robot: Robot) -> None:
-        """:param robot: The robot whose joints the copy is to take over"""
-        self._robot.reset(robot.qpos)
+    def show(self, qpos: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> None:
+        """
+        :param qpos: Joint angles of the robot, shape (n_joints,), in rad
+        :param target: Those of its ghost
+        """
+        self._robot.reset(qpos)
+        self._ghost.reset(target)
 
     def close(self) -> None:
         self._simulation.close()

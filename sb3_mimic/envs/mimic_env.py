@@ -188,7 +188,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         if self.render_mode == "rgb_array":
             return self._picture()
         if self._viewer is not None:
-            self._viewer.show(self.robot)
+            self._viewer.show(self.robot.qpos, self.pose_layout.joints(self._desired))
             time.sleep(self.simulation.dt)
         return None
 

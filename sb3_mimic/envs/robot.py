@@ -164,6 +164,12 @@ class Robot:
             for root, limb in zip(self._roots, self.spec.limbs, strict=True)
         ]
 
+    def fade(self, opacity: float) -> None:
+        """:param opacity: 1 is solid, 0 invisible"""
+        client = self.simulation.client
+        for shape in p.getVisualShapeData(self._body, physicsClientId=client):
+            p.changeVisualShape(self._body, shape[1], rgbaColor=(*shape[7][:3], opacity), physicsClientId=client)
+
     def apply(self, action: FloatArray) -> None:
         """:param action: Shape (n_joints,), within [-1, 1]"""
         self.spec.control(self.simulation.client, self._body, self._joints, action, self.max_torque)

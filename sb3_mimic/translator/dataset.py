@@ -9,7 +9,7 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from sb3_mimic import keys
 
 # A frame is worth training on when a joint (in scaled units) or a key point (in m) has moved so far since the last one
-MIN_CHANGE = 0.01
+MIN_CHANGE = 0.05
 
 
 @dataclass(frozen=True)

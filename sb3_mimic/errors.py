@@ -1,0 +1,13 @@
+"""What can go wrong with what a user hands in, light enough to import before anything else."""
+
+
+class PictureError(ValueError):
+    """A picture, or the truth beside it, cannot be read or written."""
+
+
+class AgentNotFoundError(FileNotFoundError):
+    """There is no such trained agent."""
+
+
+class NoTranslatorError(TypeError):
+    """The agent cannot read pictures: it was trained without a translator."""
