@@ -1,13 +1,65 @@
-"""Finds and loads trained agents, the shipped ones and a user's own."""
+"""Trained agents, the shipped ones and a user's own: how they are found, loaded, and act."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_mimic.errors import AgentNotFoundError
-from sb3_mimic.imitation import Agent
+from sb3_mimic import keys
+from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, NoTranslatorError
+from sb3_mimic.translator.base import Translator
 from sb3_mimic.zoo import trained_agents_folder
+
+
+@dataclass
+class Agent:
+    """
+    A trained model with the observation statistics that belong to it.
+
+    :param model: What acts
+    :param normalization: Statistics of its training, or None where it was trained without
+    """
+
+    model: BaseAlgorithm
+    normalization: VecNormalize | None = None
+
+    @property
+    def translator(self) -> Translator:
+        """
+        What reads poses out of pictures
+
+        :raises NoTranslatorError: When the agent was trained without one
+        """
+        translator = getattr(self.model.policy, "translator", None)
+        if not isinstance(translator, Translator):
+            raise NoTranslatorError(
+                f"The agent's policy ({type(self.model.policy).__name__}) has no translator and cannot read pictures."
+                " Train it on an id with pictures, such as MimicReacher3D-v0."
+            )
+        return translator
+
+    def act(self, observation: dict[str, Any]) -> npt.NDArray[np.float32]:
+        """
+        :param observation: Of one environment, pictures with channels last
+        :return: The deterministic action, shape (n_joints,)
+        """
+        # Policies of others read everything
+        needed = set(getattr(self.model.policy, "read_keys", observation))
+        if self.normalization is not None:
+            needed |= set(self.normalization.norm_obs_keys or ())
+        batch = {
+            # (H, W, C) -> (1, C, H, W), as the model saw pictures in training
+            key: observation[key].transpose(2, 0, 1)[None] if key in keys.IMAGE_KEYS else observation[key][None]
+            for key in needed
+        }
+        if self.normalization is not None:
+            batch = self.normalization.normalize_obs(batch)  # type: ignore[assignment]
+        action, _ = self.model.predict(batch, deterministic=True)
+        return np.asarray(action[0])
 
 
 def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Path:
@@ -44,17 +96,26 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
     :param exp_id: Number of the run; the latest by default
     :return: The agent
     :raises AgentNotFoundError: When there is no such run, or it has no model
+    :raises DamagedAgentError: When a file of it is missing or damaged
     """
     import gymnasium as gym
     from rl_zoo3 import ALGOS
 
     run = find_agent(env_id, algo, folder, exp_id)
-    model: BaseAlgorithm = ALGOS[algo].load(run / f"{env_id}.zip", device="cpu")
-    statistics = run / env_id / "vecnormalize.pkl"
+    statistics, config = run / env_id / "vecnormalize.pkl", run / env_id / "config.yml"
+    if not statistics.is_file() and config.is_file() and "normalize" in config.read_text():
+        raise DamagedAgentError(
+            f"The agent was trained with normalised observations, but its statistics are missing: {statistics}."
+            " Without them it would act at random. Put the file back."
+        )
     normalization = None
-    if statistics.is_file():
-        venv = DummyVecEnv([lambda: gym.make(env_id)])
-        normalization = VecNormalize.load(str(statistics), venv)
-        normalization.training = False
-        venv.close()
+    try:
+        model: BaseAlgorithm = ALGOS[algo].load(run / f"{env_id}.zip", device="cpu")
+        if statistics.is_file():
+            venv = DummyVecEnv([lambda: gym.make(env_id)])
+            normalization = VecNormalize.load(str(statistics), venv)
+            normalization.training = False
+            venv.close()
+    except Exception as error:  # a damaged zip or pickle fails in many ways
+        raise DamagedAgentError(f"The agent in {run} cannot be loaded, it may be truncated: {error!r}") from error
     return Agent(model, normalization)

@@ -9,5 +9,9 @@ class AgentNotFoundError(FileNotFoundError):
     """There is no such trained agent."""
 
 
+class DamagedAgentError(ValueError):
+    """A trained agent is there, but cannot be used as it is."""
+
+
 class NoTranslatorError(TypeError):
     """The agent cannot read pictures: it was trained without a translator."""

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sb3_mimic import keys
+from sb3_mimic.agents import Agent
 from sb3_mimic.envs.goals import SUCCESS_DISTANCE
 from sb3_mimic.envs.mimic_env import MimicEnv
-from sb3_mimic.imitation import Agent, follow, translator_of
+from sb3_mimic.imitation import follow
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]
@@ -129,7 +130,7 @@ def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage:
 
 
 def _measure_translator(agent: Agent, env: gym.Env[Any, Any]) -> dict[str, Any]:
-    translator = translator_of(agent.model)
+    translator = agent.translator
     assert isinstance(env.unwrapped, MimicEnv)
     layout = env.unwrapped.pose_layout
     read, true = [], []

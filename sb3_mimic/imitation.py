@@ -7,12 +7,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
+from sb3_mimic.agents import Agent
 from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
-from sb3_mimic.errors import NoTranslatorError
 from sb3_mimic.pictures import caption, enlarge
 from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.base import Translator
@@ -22,53 +20,6 @@ Pose = npt.NDArray[np.float32]
 
 # From here on the robot is near enough to its target to learn from how it misreads itself (L2 over all key points, in m)
 REFINING_DISTANCE = 0.1
-
-
-def translator_of(model: BaseAlgorithm) -> Translator:
-    """
-    :param model: A trained agent
-    :return: Its translator
-    :raises NoTranslatorError: When it has none
-    """
-    translator = getattr(model.policy, "translator", None)
-    if not isinstance(translator, Translator):
-        raise NoTranslatorError(
-            f"The agent's policy ({type(model.policy).__name__}) has no translator and cannot read pictures."
-            " Train it on an id with pictures, such as MimicReacher3D-v0."
-        )
-    return translator
-
-
-@dataclass
-class Agent:
-    """
-    A trained model with the observation statistics that belong to it.
-
-    :param model: What acts
-    :param normalization: Statistics of its training, or None where it was trained without
-    """
-
-    model: BaseAlgorithm
-    normalization: VecNormalize | None = None
-
-    def act(self, observation: Observation) -> npt.NDArray[np.float32]:
-        """
-        :param observation: Of one environment, pictures with channels last
-        :return: The deterministic action, shape (n_joints,)
-        """
-        # Policies of others read everything
-        needed = set(getattr(self.model.policy, "read_keys", observation))
-        if self.normalization is not None:
-            needed |= set(self.normalization.norm_obs_keys or ())
-        batch = {
-            # (H, W, C) -> (1, C, H, W), as the model saw pictures in training
-            key: observation[key].transpose(2, 0, 1)[None] if key in keys.IMAGE_KEYS else observation[key][None]
-            for key in needed
-        }
-        if self.normalization is not None:
-            batch = self.normalization.normalize_obs(batch)  # type: ignore[assignment]
-        action, _ = self.model.predict(batch, deterministic=True)
-        return np.asarray(action[0])
 
 
 class PictureReader:
@@ -131,7 +82,7 @@ def follow(
     :return: What came of each step
     """
     assert isinstance(env.unwrapped, MimicEnv)
-    reader = PictureReader(translator_of(agent.model), picture, env.unwrapped.pose_layout)
+    reader = PictureReader(agent.translator, picture, env.unwrapped.pose_layout)
     for _ in range(n_steps):
         if refine:
             reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
@@ -172,7 +123,7 @@ def imitate(
     :return: One imitation after the other, as they happen
     :raises NoTranslatorError: When the agent cannot read pictures
     """
-    translator = translator_of(agent.model)
+    translator = agent.translator
     env.reset(seed=0)
     for picture in pictures:
         estimate = translator.predict(picture)
@@ -186,6 +137,3 @@ def imitate(
                 assert right is not None
                 frames.append(np.hstack((caption(left, "picture"), caption(right, "robot"))))
         yield Imitation(estimate, observation[keys.ACHIEVED_GOAL], frames)
-
-
-__all__: Sequence[str] = ("Agent", "Imitation", "PictureReader", "Step", "follow", "imitate", "translator_of")

@@ -171,7 +171,7 @@ def test_the_zip_holds_everything_bit_for_bit(make_model, tmp_path, run_python):
 import sys, numpy as np, gymnasium as gym, torch as th, sb3_mimic
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from sb3_mimic.imitation import Agent
+from sb3_mimic.agents import Agent
 th.set_num_threads(1)
 folder = sys.argv[1]
 env = gym.make("MimicReacherPlane-v0")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import struct
 import zlib
 
@@ -13,6 +14,7 @@ from PIL import Image
 from sb3_mimic import pictures
 from sb3_mimic.cli import main
 from sb3_mimic.errors import NoTranslatorError, PictureError
+from sb3_mimic.zoo import trained_agents_folder
 
 ENV_ID = "MimicReacher3D-v0"
 
@@ -183,11 +185,25 @@ def test_evaluate_prints_and_writes_every_measure(tmp_path, capsys):
     assert not state_only.exists()
 
 
+def test_damaged_agents_are_named(tmp_path, capsys, photograph):
+    run = tmp_path / "ppo" / f"{ENV_ID}_1"
+    shutil.copytree(trained_agents_folder() / "ppo" / f"{ENV_ID}_1", run)
+    arguments = ["imitate", "--env", ENV_ID, "--image", str(photograph), "-f", str(tmp_path)]
+    whole = (run / f"{ENV_ID}.zip").read_bytes()
+    (run / f"{ENV_ID}.zip").write_bytes(whole[: len(whole) // 2])
+    assert main(arguments) == 2
+    assert "may be truncated" in capsys.readouterr().err
+    (run / f"{ENV_ID}.zip").write_bytes(whole)
+    (run / ENV_ID / "vecnormalize.pkl").unlink()
+    assert main(arguments) == 2
+    assert "statistics are missing" in capsys.readouterr().err
+
+
 def test_an_agent_without_translator_cannot_imitate(make_env):
     from stable_baselines3 import PPO
 
-    from sb3_mimic.imitation import translator_of
+    from sb3_mimic.agents import Agent
 
     model = PPO("MultiInputPolicy", make_env("MimicReacherPlaneState-v0"), device="cpu")
     with pytest.raises(NoTranslatorError, match="id with pictures"):
-        translator_of(model)
+        _ = Agent(model).translator

@@ -1,5 +1,6 @@
 """A camera that photographs a simulation."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from sb3_mimic.envs.simulation import Simulation
 Vector = tuple[float, float, float]
 
 NEAR, FAR = 0.05, 10.0
+WINDOW_FOV = 60.0
 # SB3's convolutional networks and checker want no smaller images
 MIN_SIZE = 36
 
@@ -75,6 +77,19 @@ class Camera:
         )
         picture = np.asarray(rgba, np.uint8).reshape(self.height, self.width, 4)[..., :3].copy()
         return picture, np.asarray(bodies).reshape(self.height, self.width) >= 0
+
+    def point_window(self, simulation: Simulation) -> None:
+        """:param simulation: One with a window, which is to look at the same scene from the same side"""
+        distance = math.dist(self.eye, self.target)
+        x, y, z = ((t - e) / distance for e, t in zip(self.eye, self.target, strict=True))
+        p.resetDebugVisualizerCamera(
+            # The window's field of view cannot be set: step back or forward instead
+            cameraDistance=distance * math.tan(math.radians(self.fov / 2)) / math.tan(math.radians(WINDOW_FOV / 2)),
+            cameraYaw=math.degrees(math.atan2(-x, y)) if math.hypot(x, y) > 1e-6 else 0.0,
+            cameraPitch=max(-89.9, math.degrees(math.asin(z))),
+            cameraTargetPosition=self.target,
+            physicsClientId=simulation.client,
+        )
 
     def project(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from sb3_mimic.envs.camera import Camera
 from sb3_mimic.envs.robot import Robot, RobotSpec
 from sb3_mimic.envs.simulation import Simulation
 
@@ -76,11 +77,14 @@ class Viewer:
     A window with a copy of the robot, and its target as a ghost. The simulation itself never runs in it.
 
     :param spec: The robot to show
+    :param camera: Where to look at it from
     :param gui: Whether to open the window; without, all else happens unseen
     """
 
-    def __init__(self, spec: RobotSpec, gui: bool = True):
+    def __init__(self, spec: RobotSpec, camera: Camera, gui: bool = True):
         self._simulation = Simulation(gui=gui)
+        if gui:
+            camera.point_window(self._simulation)
         self._ghost = Robot(self._simulation, spec)
         self._ghost.fade(GHOST_OPACITY)
         self._robot = Robot(self._simulation, spec)

@@ -69,7 +69,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
         if render_mode == "human":
             if display.has_display():
-                self._viewer = display.Viewer(robot.spec)
+                self._viewer = display.Viewer(robot.spec, camera)
             else:
                 display.warn_without_display()
 

@@ -43,6 +43,8 @@ class Simulation:
             deterministicOverlappingPairs=1,
             physicsClientId=self._client,
         )
+        if gui:
+            p.configureDebugVisualizer(p.COV_ENABLE_GUI, 0, physicsClientId=self._client)
         self._initial_state: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
