@@ -70,6 +70,11 @@ class TranslatorCallback(BaseCallback):
                 f"TranslatorCallback needs a policy with a translator, and {type(self.model.policy).__name__} has none."
                 " Use a policy of sb3_mimic.policies and an environment id with pictures, or leave the callback out."
             )
+        if not hasattr(self.model, "rollout_buffer"):
+            raise ValueError(
+                f"TranslatorCallback trains on the frames of a rollout buffer, and {type(self.model).__name__} has none."
+                " Use an on-policy algorithm such as PPO, or leave the callback out."
+            )
         self.translator = translator
         # A generator of its own: PPO's random numbers are the same with and without this callback
         self.rng = np.random.default_rng(self.model.seed)
@@ -79,7 +84,7 @@ class TranslatorCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        buffer = self.model.rollout_buffer
         assert isinstance(buffer, DictRolloutBuffer)
         frames = PoseDataset.from_rollout(buffer)
         progress = self.num_timesteps / self.model._total_timesteps
