@@ -16,7 +16,7 @@ from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.policies import FusedPolicy, PixelPolicy, StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback, one_cycle
 from sb3_mimic.translator.convnet import ConvNetTranslator
-from sb3_mimic.translator.dataset import PoseDataset
+from sb3_mimic.translator.dataset import PoseDataset, PoseMemory, _differs_from_before
 from sb3_mimic.translator.training import fit
 
 POLICIES = {StatePolicy: StateExtractor, PixelPolicy: PixelExtractor, FusedPolicy: FusedExtractor}
@@ -128,7 +128,7 @@ def test_the_translator_learns_and_logs(make_model, tmp_path):
             history.append({name: self.logger.name_to_value[f"translator/{name}"] for name in
                             ("loss", "joint_error_deg", "keypoint_error_cm")})  # fmt: skip
 
-    model.learn(4096, callback=Record(n_epochs=3, batch_size=64, picture_freq=4))
+    model.learn(4096, callback=Record(frames_per_step=3, batch_size=64, picture_freq=4))
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     assert history[-1]["joint_error_deg"] < 0.7 * history[0]["joint_error_deg"]
     assert history[-1]["keypoint_error_cm"] < 0.7 * history[0]["keypoint_error_cm"]
@@ -146,7 +146,10 @@ def test_callback_without_translator_says_what_to_do(make_model):
         model.learn(128, callback=TranslatorCallback())
 
 
-@pytest.mark.parametrize("bad", [{"n_epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"frames_per_step": 0}, {"memory_size": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}],
+)
 def test_callback_refuses_bad_arguments(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         TranslatorCallback(**bad)
@@ -269,3 +272,30 @@ def test_fit_is_reproducible_and_data_must_match():
     assert losses[0] == losses[1]
     with pytest.raises(ValueError, match="64 pictures and 63 states"):
         PoseDataset(images, states[:-1])
+
+
+def test_the_memory_mixes_old_and_new_and_stays_bounded():
+    rng = np.random.default_rng(0)
+    memory = PoseMemory(100)
+    for value in range(10):
+        memory.add(PoseDataset(np.full((30, 3, 2, 2), value, np.uint8), np.full((30, 1), value, np.float32)), rng)
+        assert len(memory) == min(30 * (value + 1), 100)
+    sample = memory.sample(1000, rng)
+    assert (sample.images[:, 0, 0, 0] == sample.states[:, 0]).all(), "pictures keep their states"
+    values, counts = np.unique(sample.states, return_counts=True)
+    assert len(values) > 5
+    assert counts[-1] > counts[0], "the new are the most frequent"
+    with pytest.raises(ValueError, match="capacity=0"):
+        PoseMemory(0)
+
+
+def test_frames_of_a_robot_that_stands_still_count_once():
+    states = np.zeros((50, 2, 3), np.float32)
+    states[:, 1, 0] = np.linspace(0, 1, 50)
+    starts = np.zeros((50, 2), np.float32)
+    starts[0] = starts[25] = 1
+    is_new = _differs_from_before(states, starts)
+    assert is_new[:, 0].sum() == 2, "once for each episode"
+    kept = states[is_new[:, 1], 1, 0]
+    assert 10 <= len(kept) <= 26
+    assert (np.diff(kept) > 0.02).all()

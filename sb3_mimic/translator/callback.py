@@ -8,7 +8,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 
 from sb3_mimic.translator.base import Translator
-from sb3_mimic.translator.dataset import PoseDataset
+from sb3_mimic.translator.dataset import PoseDataset, PoseMemory
 from sb3_mimic.translator.training import default_n_threads, fit, torch_threads
 
 
@@ -27,12 +27,14 @@ def one_cycle(progress: float, warm_up: float = 0.15) -> float:
 
 class TranslatorCallback(BaseCallback):
     """
-    At the end of every rollout, and before PPO trains on it: measure the translator on frames it has not seen,
-    train it on them, and log both. Then free the pictures that the policy does not read.
+    At the end of every rollout, and before PPO trains on it: measure the translator on the new frames, add those that
+    differ to a memory of earlier ones, train on a sample of it, and log both. Then free the pictures that the policy
+    does not read.
 
-    :param n_epochs: Passes over the frames of each rollout
-    :param batch_size: Frames per step
+    :param frames_per_step: Frames to train on for each step of the environment
+    :param batch_size: Frames per update
     :param learning_rate: The largest of the one-cycle schedule over the whole training
+    :param memory_size: Frames to remember; 64x64 pixels take 12 KiB each
     :param n_validation: Frames to measure with
     :param picture_freq: Rollouts between two logged pictures; 0 for none
     :param n_threads: Threads for torch meanwhile; half as many as processors by default
@@ -41,26 +43,29 @@ class TranslatorCallback(BaseCallback):
 
     def __init__(
         self,
-        n_epochs: int = 2,
+        frames_per_step: float = 0.75,
         batch_size: int = 128,
         learning_rate: float = 4e-3,
+        memory_size: int = 16_384,
         n_validation: int = 256,
         picture_freq: int = 20,
         n_threads: int | None = None,
         verbose: int = 0,
     ):
         super().__init__(verbose)
-        for name, value in {"n_epochs": n_epochs, "batch_size": batch_size, "n_validation": n_validation}.items():
+        for name, value in {"batch_size": batch_size, "memory_size": memory_size, "n_validation": n_validation}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {learning_rate}")
-        self.n_epochs = n_epochs
+        for name, rate in {"frames_per_step": frames_per_step, "learning_rate": learning_rate}.items():
+            if not 0 < rate < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {rate}")
+        self.frames_per_step = frames_per_step
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.n_validation = n_validation
         self.picture_freq = picture_freq
         self.n_threads = n_threads or default_n_threads()
+        self.memory = PoseMemory(memory_size)
         self.n_rollouts = 0
 
     def _init_callback(self) -> None:
@@ -84,14 +89,17 @@ class TranslatorCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        buffer = self.model.rollout_buffer
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         assert isinstance(buffer, DictRolloutBuffer)
         frames = PoseDataset.from_rollout(buffer)
         progress = self.num_timesteps / self.model._total_timesteps
         learning_rate = self.learning_rate * one_cycle(progress)
         with torch_threads(self.n_threads):
             self._measure(frames)
-            loss = fit(self.translator, frames, self.n_epochs, self.batch_size, learning_rate, self.rng)
+            self.memory.add(frames, self.rng)
+            n_frames = round(self.frames_per_step * buffer.buffer_size * buffer.n_envs)
+            sample = self.memory.sample(n_frames, self.rng)
+            loss = fit(self.translator, sample, 1, self.batch_size, learning_rate, self.rng)
         self.logger.record("translator/loss", loss)
         self.logger.record("translator/learning_rate", learning_rate)
         self.n_rollouts += 1

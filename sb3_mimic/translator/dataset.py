@@ -1,4 +1,4 @@
-"""Pictures with their exact states, as frozen arrays."""
+"""Pictures with their exact states: as frozen arrays, and as a memory of bounded size."""
 
 from dataclasses import dataclass
 
@@ -53,6 +53,47 @@ class PoseDataset:
         """:return: A copy of at most n pictures, drawn without replacement"""
         indices = rng.choice(len(self), min(n, len(self)), replace=False)
         return PoseDataset(self.images[indices], self.states[indices])
+
+
+class PoseMemory:
+    """
+    A mixture of frames from many rollouts. The frames of a single one resemble each other so much that a network
+    trained on them alone forgets the others.
+
+    :param capacity: How many frames to remember; each takes as many bytes as its pixels
+    :raises ValueError: When capacity is below 1
+    """
+
+    def __init__(self, capacity: int):
+        if capacity < 1:
+            raise ValueError(f"A memory must hold at least one frame, got capacity={capacity}")
+        self.capacity = capacity
+        self._images = np.empty((0, 0), np.uint8)
+        self._states = np.empty((0, 0), np.float32)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, frames: PoseDataset, rng: np.random.Generator) -> None:
+        """
+        :param frames: What to remember; once the memory is full, each new frame takes the place of a random old one
+        :param rng: Chooses them
+        """
+        if not self._size:
+            self._images = np.empty((self.capacity, *frames.images.shape[1:]), np.uint8)
+            self._states = np.empty((self.capacity, *frames.states.shape[1:]), np.float32)
+        n_free = min(self.capacity - self._size, len(frames))
+        slots = np.concatenate(
+            (np.arange(self._size, self._size + n_free), rng.integers(self.capacity, size=len(frames) - n_free))
+        )
+        self._images[slots], self._states[slots] = frames.images, frames.states
+        self._size += n_free
+
+    def sample(self, n: int, rng: np.random.Generator) -> PoseDataset:
+        """:return: A copy of n frames drawn at random, with replacement"""
+        indices = rng.integers(self._size, size=n)
+        return PoseDataset(self._images[indices], self._states[indices])
 
 
 def _differs_from_before(states: npt.NDArray[np.float32], episode_starts: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

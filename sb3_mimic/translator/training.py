@@ -47,11 +47,15 @@ def fit(
     :param translator: Trained in place; left without gradients
     :param dataset: What to train on
     :param n_epochs: Passes over the data
-    :param batch_size: Pictures per step; what is left over at the end of a pass is left out of it
+    :param batch_size: Pictures per step, or all where they are fewer; what is left over at the end of a pass is left out
     :param learning_rate: Of Adam
     :param rng: Shuffles the data
-    :return: Mean loss, or NaN when the data are fewer than one batch
+    :return: Mean loss
+    :raises ValueError: When there are no data
     """
+    if not len(dataset):
+        raise ValueError("There are no pictures to train on")
+    batch_size = min(batch_size, len(dataset))
     for group in translator.optimizer.param_groups:
         group["lr"] = learning_rate
     device = next(translator.parameters()).device
@@ -72,4 +76,4 @@ def fit(
     # PPO clips the gradients of all of the policy's parameters together: leave none behind
     translator.optimizer.zero_grad(set_to_none=True)
     translator.train(was_training)
-    return float(np.mean(losses)) if losses else float("nan")
+    return float(np.mean(losses))
