@@ -20,6 +20,8 @@ Pose = npt.NDArray[np.float32]
 
 # From here on the robot is near enough to its target to learn from how it misreads itself (L2 over all key points, in m)
 REFINING_DISTANCE = 0.1
+# Corrections are taken over bit by bit, and none that moves a key point further than this (in m) is believed
+CORRECTION_RATE, LARGEST_CORRECTION = 0.2, 0.04
 
 
 class PictureReader:
@@ -48,10 +50,12 @@ class PictureReader:
         :param own_picture: The robot's own frame, shape (height, width, 3)
         :param own_pose: Its pose at that moment, shape (dim,)
         """
-        distance = np.linalg.norm(self.layout.keypoint_distances(own_pose, self.estimate))
-        if distance < REFINING_DISTANCE:
-            misreading = self.translator.predict(own_picture) - own_pose
-            self.estimate = self.first_estimate - misreading
+        if np.linalg.norm(self.layout.keypoint_distances(own_pose, self.estimate)) >= REFINING_DISTANCE:
+            return
+        misreading = self.translator.predict(own_picture) - own_pose
+        corrected = self.first_estimate - misreading
+        if self.layout.keypoint_distances(corrected, self.first_estimate).max() <= LARGEST_CORRECTION:
+            self.estimate = self.estimate + CORRECTION_RATE * (corrected - self.estimate)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,8 @@ def test_enjoy_replays_the_shipped_agents(env_id, run_python):
 
 def test_optimize_keeps_extractor_and_translator(run_python, tmp_path):
     printed = run_python(
-        *CARD_COMMAND, "-optimize", "-n", "4096", "--n-trials", "2", "--n-evaluations", "1", "--eval-episodes", "1",
+        # Long enough for a whole rollout, however long the sampled ones are
+        *CARD_COMMAND, "-optimize", "-n", "16384", "--n-trials", "2", "--n-evaluations", "1", "--eval-episodes", "1",
         "--optimization-log-path", "trials", "--no-optim-plots", cwd=tmp_path,
     )  # fmt: skip
     assert "Number of finished trials:  2" in printed
