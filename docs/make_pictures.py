@@ -23,7 +23,7 @@ def portrait(env_id: str) -> None:
     for _ in range(4):
         observation = env.step(env.action_space.sample())[0]
     frame = caption(enlarge(observation[keys.IMAGE], 480), "image (64 x 64)")
-    Image.fromarray(np.hstack((caption(env.render(), "render"), frame))).quantize(128).save(IMAGES / f"{env_id}.png")
+    Image.fromarray(np.hstack((caption(env.render(), "render"), frame))).save(IMAGES / f"{env_id}.png")
     env.close()
 
 

@@ -105,7 +105,9 @@ def write_animation(path: str | Path, frames: Sequence[Picture], fps: int) -> No
     try:
         if path.suffix.lower() == ".gif":
             # One palette for all frames: no flicker, and a smaller file
-            palette = Image.fromarray(np.concatenate(frames[:: max(1, len(frames) // 8)])).quantize(128)
+            palette = Image.fromarray(np.concatenate(frames[:: max(1, len(frames) // 8)])).quantize(
+                256, Image.Quantize.FASTOCTREE
+            )
             stills = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
             stills[0].save(path, save_all=True, append_images=stills[1:], duration=1000 // fps, loop=0, optimize=True)
         else:

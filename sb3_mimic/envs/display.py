@@ -15,7 +15,7 @@ from sb3_mimic.envs.simulation import Simulation
 
 GHOST_OPACITY = 0.35
 LINE_COLORS = ("black", "magenta", "teal")
-BACKGROUND_TOP, BACKGROUND_BOTTOM = (250, 250, 252), (206, 214, 226)
+BACKGROUND = (233, 238, 245)
 
 
 def compose(
@@ -33,8 +33,7 @@ def compose(
     :param ghost_mask: Where the target pose is
     :return: The picture, shape (height, width, 3)
     """
-    shade = np.linspace(BACKGROUND_TOP, BACKGROUND_BOTTOM, robot.shape[0])[:, None]
-    canvas = np.broadcast_to(shade, robot.shape).copy()
+    canvas = np.full(robot.shape, BACKGROUND, np.float64)
     canvas[ghost_mask] = GHOST_OPACITY * ghost[ghost_mask] + (1 - GHOST_OPACITY) * canvas[ghost_mask]
     canvas[robot_mask] = robot[robot_mask]
     return canvas.astype(np.uint8)
