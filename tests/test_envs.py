@@ -239,7 +239,7 @@ def test_reward_of_one_step_is_the_reward_of_a_batch(env_id, make_env):
         assert reward == pytest.approx(sum(info[f"reward_{name}"] for name in env.unwrapped.reward.weights))
     single = [env.unwrapped.compute_reward(*step) for step in zip(achieved, desired, infos, strict=True)]
     batch = env.unwrapped.compute_reward(np.array(achieved), np.array(desired), infos)
-    np.testing.assert_array_equal(batch, single)
+    np.testing.assert_allclose(batch, single, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(batch, rewards)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pybullet as p
 
-Control = Callable[[int, int, Sequence[int], npt.NDArray[np.floating], npt.NDArray[np.floating]], None]
+Control = Callable[[int, int, Sequence[int], npt.NDArray[np.floating], Sequence[float]], None]
 
 
 def torque(
@@ -14,7 +14,7 @@ def torque(
     body: int,
     joints: Sequence[int],
     action: npt.NDArray[np.floating],
-    max_torque: npt.NDArray[np.floating],
+    max_torque: Sequence[float],
 ) -> None:
     """
     Drive the joints with torques.
@@ -25,4 +25,5 @@ def torque(
     :param action: Fractions of the maximum torque, shape (n_joints,), within [-1, 1]
     :param max_torque: Shape (n_joints,), in Nm
     """
-    p.setJointMotorControlArray(body, joints, p.TORQUE_CONTROL, forces=(action * max_torque).tolist(), physicsClientId=client)
+    forces = [fraction * largest for fraction, largest in zip(action.tolist(), max_torque, strict=True)]
+    p.setJointMotorControlArray(body, joints, p.TORQUE_CONTROL, forces=forces, physicsClientId=client)

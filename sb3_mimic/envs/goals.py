@@ -65,4 +65,4 @@ class PoseGoal:
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """A pose is taken when every key point is within 5 cm of its target."""
-        return np.asarray(np.maximum.reduce(self.layout.keypoint_distances(achieved, desired), axis=-1) < SUCCESS_DISTANCE)
+        return np.asarray(self.layout.keypoint_distances(achieved, desired).max(axis=-1) < SUCCESS_DISTANCE)

@@ -137,8 +137,8 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
-            info[self._info_names[name]] = value = float(term)
-            reward += value
+            info[self._info_names[name]] = term
+            reward += term
         if not math.isfinite(reward):
             raise FloatingPointError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
         info["is_success"] = bool(self.goal.is_success(self._achieved, self._desired))
@@ -178,7 +178,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :param info: The step's info, or a sequence of them
         :return: Shape (...,)
         """
-        return self.reward(achieved_goal, desired_goal, info)
+        return np.asarray(self.reward(achieved_goal, desired_goal, info))
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """
@@ -235,9 +235,9 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         # Copies: whoever keeps or changes an observation keeps and changes only that one
         every: Observation = {keys.ACHIEVED_GOAL: self._achieved.copy(), keys.DESIRED_GOAL: self._desired.copy()}
         if keys.OBSERVATION in self.observation_keys:
-            every[keys.OBSERVATION] = np.concatenate(
-                (np.cos(robot.qpos), np.sin(robot.qpos), robot.qvel, robot.keypoints.ravel()), dtype=np.float32
-            )
+            # Plain numbers: several times faster than small arrays
+            qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
+            every[keys.OBSERVATION] = np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
         if self._has_images:
             assert self._desired_image is not None
             every[keys.IMAGE] = self.camera.render(self.simulation)
@@ -246,12 +246,12 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     def _checked_action(self, action: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         action = np.asarray(action, np.float64)
-        if action.shape != (self.robot.n_joints,) or not math.isfinite(np.add.reduce(action)):
+        if action.shape != (self.robot.n_joints,) or not math.isfinite(sum(action.tolist())):
             raise ValueError(
                 f"An action must be {self.robot.n_joints} finite numbers in [-1, 1], one per joint"
                 f" ({', '.join(self.robot.spec.joints)}). Got shape {action.shape}: {action}"
             )
-        return np.asarray(np.minimum(np.maximum(action, -1.0), 1.0))
+        return np.array([min(max(value, -1.0), 1.0) for value in action.tolist()])
 
     def _checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
         unknown = set(options) - {"desired_goal", "desired_image"}

@@ -8,43 +8,61 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.pose import PoseLayout, norm
+from sb3_mimic.pose import PoseLayout
 
 FloatArray = npt.NDArray[np.floating]
 Info = Mapping[str, Any]
-Term = Callable[[PoseLayout, FloatArray, FloatArray, Info], FloatArray]
+# A vector of one step is a list of numbers, one of a batch a list of arrays, an array for each component. The same
+# arithmetic serves both, and plain numbers are several times faster than small arrays.
+Scalar = Any
+Vector = Sequence[Scalar]
+Term = Callable[[PoseLayout, Vector, Vector, Mapping[str, Vector]], Scalar]
 
 
-def joint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def _components(vectors: FloatArray) -> Vector:
+    """:return: The components of one vector, shape (dim,), or of a batch of them, shape (..., dim)"""
+    if vectors.ndim == 1:
+        components: Vector = vectors.tolist()
+        return components
+    return list(np.moveaxis(np.asarray(vectors, np.float64), -1, 0))
+
+
+def _square(scalar: Scalar) -> Scalar:
+    return scalar * scalar
+
+
+def joint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """Euclidean distance in joint space, in rad"""
-    return norm((achieved - desired)[..., : layout.n_joints] * layout.half_range)
+    # half_range has an entry for each joint: what comes after the joints is left out
+    return sum(_square((a - d) * half) for a, d, half in zip(achieved, desired, layout.half_range, strict=False)) ** 0.5
 
 
-def joint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """By how much this step shortened the distance in joint space, in rad"""
-    before, after = joint_distance(layout, np.array((info["previous_achieved_goal"], achieved)), desired, info)
-    return before - after  # type: ignore[no-any-return]
+    before = joint_distance(layout, info["previous_achieved_goal"], desired, info)
+    return before - joint_distance(layout, achieved, desired, info)
 
 
-def keypoint_distance(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def keypoint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """Euclidean distance over all coordinates of all key points, in m"""
-    return norm((achieved - desired)[..., layout.n_joints :])
+    n_joints = layout.n_joints
+    return sum(_square(a - d) for a, d in zip(achieved[n_joints:], desired[n_joints:], strict=True)) ** 0.5
 
 
-def keypoint_progress(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def keypoint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """By how much this step shortened the distance of the key points, in m"""
-    before, after = keypoint_distance(layout, np.array((info["previous_achieved_goal"], achieved)), desired, info)
-    return before - after  # type: ignore[no-any-return]
+    before = keypoint_distance(layout, info["previous_achieved_goal"], desired, info)
+    return before - keypoint_distance(layout, achieved, desired, info)
 
 
-def electricity(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def electricity(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return np.vecdot(np.abs(info["action"]), np.abs(info["qvel"])) / layout.n_joints  # type: ignore[no-any-return]
+    return sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True)) / layout.n_joints
 
 
-def stall_torque(layout: PoseLayout, achieved: FloatArray, desired: FloatArray, info: Info) -> FloatArray:
+def stall_torque(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return np.vecdot(info["action"], info["action"]) / layout.n_joints  # type: ignore[no-any-return]
+    return sum(_square(torque) for torque in info["action"]) / layout.n_joints
 
 
 REWARD_TERMS: dict[str, Term] = {
@@ -83,17 +101,19 @@ class Reward:
         self.layout = layout
         self._terms = [(name, REWARD_TERMS[name], weight) for name, weight in weights.items()]
 
-    def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, FloatArray]:
+    def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, Scalar]:
         """
         :param achieved: Poses after the step, shape (..., dim)
         :param desired: Poses asked for, shape (..., dim)
         :param info: The step's info, or a sequence of them, one for each row
-        :return: Each term times its weight, shape (...,)
+        :return: Each term times its weight: a number for one step, shape (...,) for a batch
         """
         if not isinstance(info, dict):
             info = {key: np.array([step[key] for step in info]) for key in INFO_KEYS}
-        return {name: weight * term(self.layout, achieved, desired, info) for name, term, weight in self._terms}
+        vectors = {key: _components(info[key]) for key in INFO_KEYS}
+        now, target = _components(achieved), _components(desired)
+        return {name: weight * term(self.layout, now, target, vectors) for name, term, weight in self._terms}
 
-    def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> FloatArray:
-        """:return: The sum of all terms, shape (...,)"""
-        return sum(self.terms(achieved, desired, info).values())  # type: ignore[return-value]
+    def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> Scalar:
+        """:return: The sum of all terms: a number for one step, shape (...,) for a batch"""
+        return sum(self.terms(achieved, desired, info).values())

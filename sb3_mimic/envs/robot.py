@@ -1,7 +1,6 @@
 """A robot: what it is made of (RobotSpec) and where it is now (Robot)."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,11 +108,6 @@ class Robot:
     def n_joints(self) -> int:
         return len(self._joints)
 
-    @cached_property
-    def max_torque(self) -> FloatArray:
-        """Shape (n_joints,), in Nm"""
-        return np.array(self.spec.max_torque)
-
     def release_motors(self) -> None:
         """Turn the motors that PyBullet gives every joint into mere friction. A restored state forgets it."""
         p.setJointMotorControlArray(
@@ -172,7 +166,7 @@ class Robot:
 
     def apply(self, action: FloatArray) -> None:
         """:param action: Shape (n_joints,), within [-1, 1]"""
-        self.spec.control(self.simulation.client, self._body, self._joints, action, self.max_torque)
+        self.spec.control(self.simulation.client, self._body, self._joints, action, self.spec.max_torque)
 
 
 def _point(position: Vector, orientation: tuple[float, float, float, float], offset: Vector) -> Vector:
