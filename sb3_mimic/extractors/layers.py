@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import torch as th
 from torch import nn
 
+# Frames of one rollout resemble each other: the running statistics must remember more than one of them
+BATCH_NORM_MOMENTUM = 0.02
+
 
 def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Sequential:
     """
@@ -25,10 +28,6 @@ def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Se
         ]
         n_input_channels = n_channels
     return nn.Sequential(*modules, nn.Flatten())
-
-
-# Frames of one rollout resemble each other: the running statistics must remember more than one of them
-BATCH_NORM_MOMENTUM = 0.02
 
 
 def n_trunk_features(trunk: nn.Module, height: int, width: int, n_channels: int) -> int:
