@@ -77,8 +77,9 @@ def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
         number = path.name.removeprefix(f"{env_id}_")
         if number.isdigit() and (path / f"{env_id}.zip").is_file():
             runs[int(number)] = path
-    if (exp_id or 1) in runs or (exp_id == 0 and runs):
-        return runs[exp_id or max(runs)]
+    wanted = exp_id or max(runs, default=0)
+    if wanted in runs:
+        return runs[wanted]
     have = f"It has runs {sorted(runs)} of {env_id}." if runs else f"It has no finished run of {env_id}."
     raise AgentNotFoundError(
         f"No {algo} agent for {env_id}{f' with number {exp_id}' if exp_id else ''} in {root / algo}. {have}"

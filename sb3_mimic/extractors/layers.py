@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch as th
 from torch import nn
 
-# Frames of one rollout resemble each other: the running statistics must remember more than one of them
+# Batches of one rollout resemble each other: the running statistics must remember more than the last few
 BATCH_NORM_MOMENTUM = 0.02
 
 
