@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from sb3_mimic import keys
 from sb3_mimic.agents import Agent
-from sb3_mimic.envs.goals import SUCCESS_DISTANCE
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.imitation import follow
+from sb3_mimic.pose import SUCCESS_DISTANCE
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]

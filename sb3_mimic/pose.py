@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+# A pose is taken when its worst key point is closer than this (in m)
+SUCCESS_DISTANCE = 0.05
+
 FloatArray = npt.NDArray[np.floating]
 
 

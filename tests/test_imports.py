@@ -19,7 +19,8 @@ WING_E = [
     ["envs.robot"],
     ["envs.goals", "envs.display"],
     ["envs.mimic_env"],
-    ["envs.reacher"],
+    ["envs.pose_env"],
+    ["envs.reacher", "envs.humanoid"],
     ["envs.registration"],
 ]
 WING_N = [

@@ -1,9 +1,11 @@
 """Pose vectors and reward terms, by numbers worked out by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 
-from sb3_mimic.envs.rewards import INFO_KEYS, REWARD_TERMS, Reward
+from sb3_mimic.envs.rewards import REWARD_TERMS, Reward
 from sb3_mimic.pose import PoseLayout
 
 LAYOUT = PoseLayout((-1.0, 0.0), (1.0, 4.0), 1)
@@ -31,9 +33,11 @@ def test_impossible_layouts_are_refused(arguments):
 
 
 INFO = {
-    "previous_achieved_goal": np.array([1.0, 0, 0, 0, 0.1]),
+    "previous_achieved_goal": np.array([1.0, 1, 0, 0, 0.1]),
     "action": np.array([0.5, -1.0]),
     "qvel": np.array([2.0, 1.0]),
+    "previous_pixel_error": 0.25,
+    "pixel_error": 0.5,
 }
 EXPECTED = {
     "joint_distance": 0.5,
@@ -42,21 +46,35 @@ EXPECTED = {
     "keypoint_progress": -0.2,
     "electricity": 1.0,
     "stall_torque": 0.625,
+    "sparse": -1.0,
+    "joints_at_limits": 0.5,
+    "pixel_error": 0.5,
+    "pixel_progress": -0.25,
 }
 
 
 def test_every_term_is_what_its_name_says():
     assert set(EXPECTED) == set(REWARD_TERMS)
     achieved, desired = np.array([0.5, 0, 0, 0, 0.3]), np.zeros(5)
+    achieved[1], desired[1] = 1.0, 1.0
     terms = Reward(dict.fromkeys(EXPECTED, 2.0), LAYOUT).terms(achieved, desired, INFO)
     assert {name: float(value) for name, value in terms.items()} == pytest.approx({k: 2 * v for k, v in EXPECTED.items()})
 
 
+def test_sparse_reward_is_zero_only_where_every_keypoint_is_near():
+    layout = PoseLayout((-1.0,), (1.0,), 2)
+    desired = np.zeros((3, 7))
+    achieved = np.array([[1, 0.04, 0, 0, 0, 0, 0.04], [0, 0.04, 0.04, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -0.06]])
+    reward = Reward({"sparse": 1.0}, layout)
+    assert reward(achieved, desired, [{}] * 3).tolist() == [0, -1, -1]
+    assert [reward(*pair, {}) for pair in zip(achieved, desired, strict=True)] == [0, -1, -1]
+
+
 def test_terms_are_pure():
-    before = {key: value.copy() for key, value in INFO.items()}
+    before = copy.deepcopy(INFO)
     achieved = np.ones(5)
     Reward(dict.fromkeys(EXPECTED, 1.0), LAYOUT)(achieved, np.zeros(5), INFO)
-    assert set(INFO) == set(INFO_KEYS)
+    assert {key for term in REWARD_TERMS.values() for key in term.reads} == set(INFO)
     np.testing.assert_array_equal(achieved, np.ones(5))
     for key, value in before.items():
         np.testing.assert_array_equal(value, INFO[key])

@@ -6,10 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.envs.robot import Robot
-from sb3_mimic.pose import PoseLayout
-
-# A pose is taken when its worst key point is closer than this (in m)
-SUCCESS_DISTANCE = 0.05
+from sb3_mimic.pose import SUCCESS_DISTANCE, PoseLayout
 
 
 class Goal(Protocol):

@@ -58,6 +58,12 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     ):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"Unknown render_mode '{render_mode}'. Known modes: {', '.join(self.metadata['render_modes'])}.")
+        unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
+        if unknown or not observation_keys:
+            raise ValueError(
+                f"Unknown observation keys {unknown}, or none at all, in {observation_keys}."
+                f" Known keys: {', '.join(keys.STATE_KEYS + keys.IMAGE_KEYS)}."
+            )
         self.simulation = simulation
         self.robot = robot
         self.goal = goal
@@ -87,15 +93,27 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
         self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
         self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
+        self._compares_pictures = "pixel_error" in reward.reads
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
         self._achieved = goal.measure()
         self._desired = self._achieved
-        self._desired_image: npt.NDArray[np.uint8] | None = None
+        self._image = self._desired_image = np.empty((0, 0, 3), np.uint8)
+        self._pixel_error = 0.0
 
     @property
     def pose_layout(self) -> PoseLayout:
         """What a pose vector means"""
         return self.goal.layout
+
+    @property
+    def achieved_goal(self) -> npt.NDArray[np.float32]:
+        """The present pose, shape (goal_dim,), whether or not it is part of the observation"""
+        return self._achieved.copy()
+
+    @property
+    def desired_goal(self) -> npt.NDArray[np.float32]:
+        """The pose asked for, shape (goal_dim,), whether or not it is part of the observation"""
+        return self._desired.copy()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
@@ -119,6 +137,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
         self.goal.randomise(self.np_random)
         self._achieved = self.goal.measure()
+        self._look()
         if self.render_mode == "human":
             self.render()
         return self._observe(), {"is_success": bool(self.goal.is_success(self._achieved, self._desired))}
@@ -135,11 +154,17 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.robot.refresh()
         previous, self._achieved = self._achieved, self.goal.measure()
         info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
+        previous_pixel_error = self._pixel_error
+        self._look()
+        if self._compares_pictures:
+            info |= {"previous_pixel_error": previous_pixel_error, "pixel_error": self._pixel_error}
+        if keys.DESIRED_GOAL not in self.observation_keys:
+            info["desired_goal"] = self._desired
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
             info[self._info_names[name]] = term
             reward += term
-        if not math.isfinite(reward):
+        if not math.isfinite(reward + sum(self._achieved.tolist())):
             raise FloatingPointError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
         info["is_success"] = bool(self.goal.is_success(self._achieved, self._desired))
         if self.render_mode == "human":
@@ -165,20 +190,20 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         finally:
             self.robot.release_motors()
             self.robot.refresh()
+        self._look()
         return self._observe()
 
-    def compute_reward(
-        self, achieved_goal: npt.NDArray[np.floating], desired_goal: npt.NDArray[np.floating], info: Any
-    ) -> npt.NDArray[np.floating]:
+    @property
+    def compute_reward(self) -> Reward:
         """
-        The reward of one step or of a batch of steps, for any goal; see :class:`~sb3_mimic.envs.rewards.Reward`.
+        The reward of one step or of a batch of steps, for any goal: a function of achieved goals, desired goals and infos;
+        see :class:`~sb3_mimic.envs.rewards.Reward`. By it SB3 knows an environment whose observation holds the goal.
 
-        :param achieved_goal: Shape (..., goal_dim)
-        :param desired_goal: Shape (..., goal_dim)
-        :param info: The step's info, or a sequence of them
-        :return: Shape (...,)
+        :raises AttributeError: Where the observation does not
         """
-        return np.asarray(self.reward(achieved_goal, desired_goal, info))
+        if not set(keys.STATE_KEYS) <= set(self.observation_keys):
+            raise AttributeError(f"Without {', '.join(keys.STATE_KEYS)} in the observation there is no goal to compute with")
+        return self.reward
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """
@@ -216,8 +241,16 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         """Make the scene as it is the target, and photograph it unless an image of it is given."""
         self._desired = self.goal.measure()
         self._ghost = None
-        if self._has_images:
+        if self._has_images or self._compares_pictures:
             self._desired_image = self.camera.render(self.simulation) if image is None else image.copy()
+
+    def _look(self) -> None:
+        """Take the robot's own frame, where it is needed, and compare it with the picture of the target."""
+        if self._has_images or self._compares_pictures:
+            self._image = self.camera.render(self.simulation)
+        if self._compares_pictures:
+            difference = (self._image.astype(np.float32) - self._desired_image).ravel() / 255
+            self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
         size = PICTURE_SIZE * SUPERSAMPLING
@@ -239,8 +272,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
             every[keys.OBSERVATION] = np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
         if self._has_images:
-            assert self._desired_image is not None
-            every[keys.IMAGE] = self.camera.render(self.simulation)
+            every[keys.IMAGE] = self._image
             every[keys.DESIRED_IMAGE] = self._desired_image.copy()
         return {key: every[key] for key in self.observation_keys}
 

@@ -1,48 +1,24 @@
-"""The reachers: arms of two links, in the plane and in space."""
+"""The reachers: arms with two links in the plane, with two and with three in space."""
 
 import math
+from typing import Any
 
-from sb3_mimic import keys
 from sb3_mimic.envs import urdf
 from sb3_mimic.envs.camera import Camera
-from sb3_mimic.envs.goals import PoseGoal
 from sb3_mimic.envs.mimic_env import MimicEnv
-from sb3_mimic.envs.rewards import Reward
-from sb3_mimic.envs.robot import KeyPoint, Robot, RobotSpec
-from sb3_mimic.envs.simulation import Simulation
+from sb3_mimic.envs.pose_env import pose_env
+from sb3_mimic.envs.robot import KeyPoint, RobotSpec
 
 UPPER_ARM, FOREARM, HAND = (0.16, 0.38, 0.72), (0.95, 0.55, 0.13), (0.80, 0.12, 0.18)
-Z_AXIS, PITCH_AXIS = (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
-
-# Progress towards the pose is what is paid for; the costs are small enough not to make the arm lazy
-DEFAULT_REWARD = {"joint_progress": 1.0, "electricity": -0.0005, "stall_torque": -0.0005}
+WRIST = (0.20, 0.62, 0.30)
+X_AXIS, Z_AXIS, PITCH_AXIS = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
 
 
-def _pose_env(
-    spec: RobotSpec,
-    camera: Camera,
-    gravity: float,
-    images: bool,
-    reward_weights: dict[str, float] | None,
-    render_mode: str | None,
-) -> MimicEnv:
-    simulation = Simulation(gravity=gravity)
-    robot = Robot(simulation, spec)
-    goal = PoseGoal(robot)
-    reward = Reward(DEFAULT_REWARD if reward_weights is None else reward_weights, goal.layout)
-    observation_keys = keys.STATE_KEYS + (keys.IMAGE_KEYS if images else ())
-    return MimicEnv(simulation, robot, goal, reward, camera, observation_keys, render_mode)
-
-
-def reacher_plane(
-    images: bool = True, reward_weights: dict[str, float] | None = None, render_mode: str | None = None
-) -> MimicEnv:
+def reacher_plane(**options: Any) -> MimicEnv:
     """
     A planar arm of two hinges and links of 0.20 and 0.21 m, seen from above, without gravity.
 
-    :param images: Whether to expose the pictures
-    :param reward_weights: Weight of each reward term
-    :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param options: See :func:`~sb3_mimic.envs.pose_env.pose_env`
     :return: The environment
     """
     limit = math.radians(150)
@@ -59,18 +35,14 @@ def reacher_plane(
         friction=0.01,
     )
     camera = Camera(eye=(0, 0, 1.2), target=(0, 0, 0), up=(0, 1, 0), fov=41)
-    return _pose_env(spec, camera, 0.0, images, reward_weights, render_mode)
+    return pose_env(spec, camera, gravity=0.0, **options)
 
 
-def reacher_3d(
-    images: bool = True, reward_weights: dict[str, float] | None = None, render_mode: str | None = None
-) -> MimicEnv:
+def reacher_3d(**options: Any) -> MimicEnv:
     """
     An arm under gravity: shoulder yaw and pitch, elbow pitch, two links of 0.30 m.
 
-    :param images: Whether to expose the pictures
-    :param reward_weights: Weight of each reward term
-    :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param options: See :func:`~sb3_mimic.envs.pose_env.pose_env`
     :return: The environment
     """
     yaw, pitch, elbow = math.radians(90), math.radians(60), math.radians(135)
@@ -88,4 +60,37 @@ def reacher_3d(
         friction=0.1,
     )
     camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
-    return _pose_env(spec, camera, 9.81, images, reward_weights, render_mode)
+    return pose_env(spec, camera, **options)
+
+
+def reacher_6d(**options: Any) -> MimicEnv:
+    """
+    An arm under gravity: three hinges in the shoulder, one in the elbow, two in the wrist; links of 0.28, 0.24 and 0.14 m.
+
+    :param options: See :func:`~sb3_mimic.envs.pose_env.pose_env`
+    :return: The environment
+    """
+    yaw, pitch, roll, wrist = (math.radians(limit) for limit in (90, 60, 60, 60))
+    shoulder = (
+        ("shoulder_yaw", Z_AXIS, -yaw, yaw),
+        ("shoulder_pitch", PITCH_AXIS, -pitch, pitch),
+        ("shoulder_roll", X_AXIS, -roll, roll),
+    )
+    # A straight elbow would hide the shoulder's roll
+    elbow = (("elbow", PITCH_AXIS, math.radians(20), math.radians(120)),)
+    hand = (("wrist_pitch", PITCH_AXIS, -wrist, wrist), ("wrist_yaw", Z_AXIS, -wrist, wrist))
+    segments = (
+        urdf.Segment("upper_arm", shoulder, 0.28, 0.055, 0.5, UPPER_ARM),
+        urdf.Segment("forearm", elbow, 0.24, 0.045, 0.4, FOREARM),
+        urdf.Segment("hand", hand, 0.14, 0.04, 0.25, WRIST, ball=(0.055, HAND)),
+    )
+    spec = RobotSpec(
+        model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
+        joints=("shoulder_yaw", "shoulder_pitch", "shoulder_roll", "elbow", "wrist_pitch", "wrist_yaw"),
+        keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.14, 0.0, 0.0))),
+        limbs=(("upper_arm", "elbow", "wrist", "tip"),),
+        max_torque=(8.0, 12.0, 4.0, 5.0, 1.0, 1.0),
+        friction=0.1,
+    )
+    camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
+    return pose_env(spec, camera, **options)

@@ -1,26 +1,40 @@
 """The table of ids, and the loop that registers them with Gymnasium."""
 
+from typing import Any
+
 import gymnasium as gym
+
+from sb3_mimic import keys
 
 MAX_EPISODE_STEPS = 100
 
-_FACTORIES = {
+_BODIES = {
     "MimicReacherPlane": "sb3_mimic.envs.reacher:reacher_plane",
     "MimicReacher3D": "sb3_mimic.envs.reacher:reacher_3d",
+    "MimicReacher6D": "sb3_mimic.envs.reacher:reacher_6d",
+    "MimicHalfHumanoid": "sb3_mimic.envs.humanoid:half_humanoid",
+    "MimicHumanoid": "sb3_mimic.envs.humanoid:humanoid",
 }
 # One id per observation mode: rl-zoo3 does not hand env_kwargs to the environment it evaluates in
-_MODES: dict[str, dict[str, bool]] = {"": {}, "State": {"images": False}}
+_MODES: dict[str, dict[str, Any]] = {
+    "": {},
+    "State": {"observation_keys": keys.STATE_KEYS},
+    "Pixels": {"observation_keys": keys.IMAGE_KEYS},
+    "Fused": {"observation_keys": (keys.OBSERVATION, keys.ACHIEVED_GOAL, *keys.IMAGE_KEYS)},
+    "Sparse": {"observation_keys": keys.STATE_KEYS, "reward_weights": {"sparse": 1.0}},
+}
 
-ENV_IDS = tuple(f"{body}{mode}-v0" for body in _FACTORIES for mode in _MODES)
+POSE_IDS = tuple(f"{body}{mode}-v0" for body in _BODIES for mode in _MODES)
+ENV_IDS = POSE_IDS
 
 
 def register_envs() -> None:
     """Register every id, with entry points given as text: nothing is imported before an environment is made."""
-    for body, factory in _FACTORIES.items():
+    for body, entry_point in _BODIES.items():
         for mode, arguments in _MODES.items():
             gym.register(
                 id=f"{body}{mode}-v0",
-                entry_point=factory,
+                entry_point=entry_point,
                 kwargs=dict(arguments),
                 max_episode_steps=MAX_EPISODE_STEPS,
                 disable_env_checker=True,

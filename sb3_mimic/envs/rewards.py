@@ -3,12 +3,15 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import SUCCESS_DISTANCE, PoseLayout
+
+# From this part of its range on, either side of the middle, a joint is said to be at its limit
+LIMIT = 0.99
 
 FloatArray = npt.NDArray[np.floating]
 Info = Mapping[str, Any]
@@ -16,11 +19,25 @@ Info = Mapping[str, Any]
 # arithmetic serves both, and plain numbers are several times faster than small arrays.
 Scalar = Any
 Vector = Sequence[Scalar]
-Term = Callable[[PoseLayout, Vector, Vector, Mapping[str, Vector]], Scalar]
+Components = Mapping[str, Any]
 
 
-def _components(vectors: FloatArray) -> Vector:
-    """:return: The components of one vector, shape (dim,), or of a batch of them, shape (..., dim)"""
+class Term(NamedTuple):
+    """
+    One term of a reward.
+
+    :param function: Of the pose layout, the pose after the step, the pose asked for, and the info, all as components
+    :param reads: What it reads from the info
+    """
+
+    function: Callable[[PoseLayout, Vector, Vector, Components], Scalar]
+    reads: tuple[str, ...] = ()
+
+
+def _components(vectors: FloatArray | float) -> Any:
+    """:return: The components of one vector, shape (dim,), or of a batch of them, shape (n, dim); a number as it is"""
+    if not isinstance(vectors, np.ndarray):
+        return vectors
     if vectors.ndim == 1:
         components: Vector = vectors.tolist()
         return components
@@ -31,75 +48,103 @@ def _square(scalar: Scalar) -> Scalar:
     return scalar * scalar
 
 
-def joint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def joint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance in joint space, in rad"""
     # half_range has an entry for each joint: what comes after the joints is left out
     return sum(_square((a - d) * half) for a, d, half in zip(achieved, desired, layout.half_range, strict=False)) ** 0.5
 
 
-def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """By how much this step shortened the distance in joint space, in rad"""
     before = joint_distance(layout, info["previous_achieved_goal"], desired, info)
     return before - joint_distance(layout, achieved, desired, info)
 
 
-def keypoint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def keypoint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance over all coordinates of all key points, in m"""
     n_joints = layout.n_joints
     return sum(_square(a - d) for a, d in zip(achieved[n_joints:], desired[n_joints:], strict=True)) ** 0.5
 
 
-def keypoint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def keypoint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """By how much this step shortened the distance of the key points, in m"""
     before = keypoint_distance(layout, info["previous_achieved_goal"], desired, info)
     return before - keypoint_distance(layout, achieved, desired, info)
 
 
-def electricity(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def electricity(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
     return sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True)) / layout.n_joints
 
 
-def stall_torque(layout: PoseLayout, achieved: Vector, desired: Vector, info: Mapping[str, Vector]) -> Scalar:
+def sparse(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+    """0 where every key point is within 5 cm of its target, -1 elsewhere"""
+    differences = [a - d for a, d in zip(achieved, desired, strict=True)][layout.n_joints :]
+    is_near: Scalar = 1.0
+    for x, y, z in zip(*[iter(differences)] * 3, strict=True):
+        is_near = is_near * (x * x + y * y + z * z < SUCCESS_DISTANCE**2)
+    return is_near - 1.0
+
+
+def joints_at_limits(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+    """Fraction of the joints that are at the end of their range"""
+    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[: layout.n_joints]) / layout.n_joints
+
+
+def pixel_error(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+    """Mean squared difference between the own frame and the picture of the target, each pixel in [0, 1]"""
+    return info["pixel_error"]
+
+
+def pixel_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+    """By how much this step lowered the mean squared difference between the two pictures"""
+    return info["previous_pixel_error"] - info["pixel_error"]
+
+
+def stall_torque(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
     return sum(_square(torque) for torque in info["action"]) / layout.n_joints
 
 
 REWARD_TERMS: dict[str, Term] = {
-    "joint_distance": joint_distance,
-    "joint_progress": joint_progress,
-    "keypoint_distance": keypoint_distance,
-    "keypoint_progress": keypoint_progress,
-    "electricity": electricity,
-    "stall_torque": stall_torque,
+    "joint_distance": Term(joint_distance),
+    "joint_progress": Term(joint_progress, ("previous_achieved_goal",)),
+    "keypoint_distance": Term(keypoint_distance),
+    "keypoint_progress": Term(keypoint_progress, ("previous_achieved_goal",)),
+    "sparse": Term(sparse),
+    "electricity": Term(electricity, ("action", "qvel")),
+    "stall_torque": Term(stall_torque, ("action",)),
+    "joints_at_limits": Term(joints_at_limits),
+    "pixel_error": Term(pixel_error, ("pixel_error",)),
+    "pixel_progress": Term(pixel_progress, ("previous_pixel_error", "pixel_error")),
 }
-
-# What a term reads from a step's info
-INFO_KEYS = ("previous_achieved_goal", "action", "qvel")
 
 
 class Reward:
     """
     A weighted sum of terms. Costs have negative weights.
 
-    :param weights: Weight of each term, by its name in ``REWARD_TERMS``
+    :param weights: Weight of each term, by its name among the known ones
     :param layout: What a pose vector means
+    :param known: The terms by their names
     :raises ValueError: For an unknown name or a weight that is not finite
     """
 
-    def __init__(self, weights: Mapping[str, float], layout: PoseLayout):
+    def __init__(self, weights: Mapping[str, float], layout: PoseLayout, known: Mapping[str, Term] = REWARD_TERMS):
         for name, weight in weights.items():
-            if name not in REWARD_TERMS:
-                close = difflib.get_close_matches(name, REWARD_TERMS, n=1)
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise ValueError(f"Unknown reward term '{name}'. Known terms: {', '.join(REWARD_TERMS)}.{hint}")
+                raise ValueError(f"Unknown reward term '{name}'. Known terms: {', '.join(known)}.{hint}")
             if not math.isfinite(weight):
                 raise ValueError(f"The weight of reward term '{name}' must be a finite number, got {weight}")
         if not weights:
-            raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(REWARD_TERMS)}.")
+            raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(known)}.")
         self.weights = dict(weights)
         self.layout = layout
-        self._terms = [(name, REWARD_TERMS[name], weight) for name, weight in weights.items()]
+        #: What the terms read from a step's info
+        self.reads = tuple(dict.fromkeys(key for name in weights for key in known[name].reads))
+        self._terms = [(name, known[name].function, weight) for name, weight in weights.items()]
 
     def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, Scalar]:
         """
@@ -108,11 +153,14 @@ class Reward:
         :param info: The step's info, or a sequence of them, one for each row
         :return: Each term times its weight: a number for one step, shape (...,) for a batch
         """
-        if not isinstance(info, dict):
-            info = {key: np.array([step[key] for step in info]) for key in INFO_KEYS}
-        vectors = {key: _components(info[key]) for key in INFO_KEYS}
+        if isinstance(info, dict):
+            read = {key: _components(info[key]) for key in self.reads}
+        else:
+            batches = {key: np.array([step[key] for step in info], np.float64) for key in self.reads}
+            # (n,) of numbers stays as it is, (n, dim) becomes its components
+            read = {key: batch if batch.ndim == 1 else _components(batch) for key, batch in batches.items()}
         now, target = _components(achieved), _components(desired)
-        return {name: weight * term(self.layout, now, target, vectors) for name, term, weight in self._terms}
+        return {name: weight * term(self.layout, now, target, read) for name, term, weight in self._terms}
 
     def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> Scalar:
         """:return: The sum of all terms: a number for one step, shape (...,) for a batch"""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 Vector = tuple[float, float, float]
 Color = tuple[float, float, float]
+# Name of the joint, axis, lower and upper limit in rad
+Hinge = tuple[str, Vector, float, float]
 
 NO_OFFSET: Vector = (0.0, 0.0, 0.0)
 
@@ -26,7 +28,7 @@ class Segment:
     """
 
     name: str
-    hinges: tuple[tuple[str, Vector, float, float], ...]
+    hinges: tuple[Hinge, ...]
     length: float
     radius: float
     mass: float
@@ -48,6 +50,27 @@ def _inertial(mass: float, inertia: Vector, offset: Vector) -> str:
     )
 
 
+def box(size: Vector, offset: Vector, color: Color) -> str:
+    """
+    :param size: Extent along x, y and z, in m
+    :param offset: Where its middle is on the link, in m
+    :param color: Red, green, blue, each in [0, 1]
+    :return: A piece of URDF: what a link looks like
+    """
+    origin = f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>'
+    return _visual(f'<box size="{size[0]} {size[1]} {size[2]}"/>', color, origin)
+
+
+def sphere(radius: float, offset: Vector, color: Color) -> str:
+    """
+    :param radius: In m
+    :param offset: Where its middle is on the link, in m
+    :param color: Red, green, blue, each in [0, 1]
+    :return: A piece of URDF: what a link looks like
+    """
+    return _visual(f'<sphere radius="{radius}"/>', color, f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>')
+
+
 def _visual(geometry: str, color: Color, origin: str = "") -> str:
     material = "_".join(f"{round(255 * c):02x}" for c in color)
     return (
@@ -56,34 +79,29 @@ def _visual(geometry: str, color: Color, origin: str = "") -> str:
     )
 
 
-def _joint(kind: str, name: str, parent: str, child: str, offset: Vector, extra: str = "") -> str:
-    return (
-        f'<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="{child}"/>'
-        f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>{extra}</joint>'
-    )
-
-
-def _hinge(name: str, axis: Vector, low: float, high: float, parent: str, child: str, offset: Vector) -> str:
+def _hinge(hinge: Hinge, parent: str, child: str, offset: Vector, yaw: float) -> str:
+    name, axis, low, high = hinge
     # Effort and velocity are given because URDF asks for them; PyBullet ignores both
-    extra = (
+    return (
+        f'<joint name="{name}" type="revolute"><parent link="{parent}"/><child link="{child}"/>'
+        f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}" rpy="0 0 {yaw}"/>'
         f'<axis xyz="{axis[0]} {axis[1]} {axis[2]}"/><limit lower="{low}" upper="{high}" effort="1000" velocity="100"/>'
-        '<dynamics damping="0" friction="0"/>'
+        '<dynamics damping="0" friction="0"/></joint>'
     )
-    return _joint("revolute", name, parent, child, offset, extra)
 
 
-def _segment(segment: Segment, parent: str, offset: Vector) -> str:
+def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
     parts = []
-    for index, (name, axis, low, high) in enumerate(segment.hinges):
+    for index, hinge in enumerate(segment.hinges):
         is_last = index == len(segment.hinges) - 1
-        child = segment.name if is_last else f"{segment.name}_{name}"
-        parts.append(_hinge(name, axis, low, high, parent, child, offset))
+        child = segment.name if is_last else f"{segment.name}_{hinge[0]}"
+        parts.append(_hinge(hinge, parent, child, offset, yaw))
         if not is_last:
             # A hinge's own link, such as the turntable of a shoulder: light, but with inertia enough to be stable
             inertia = segment.mass * segment.radius**2
             body = _inertial(0.1 * segment.mass, (inertia, inertia, inertia), NO_OFFSET)
             parts.append(f'<link name="{child}">{body}</link>')
-        parent, offset = child, NO_OFFSET
+        parent, offset, yaw = child, NO_OFFSET, 0.0
     length, radius, mass = segment.length, segment.radius, segment.mass
     across = mass * (3 * radius**2 + length**2) / 12  # a solid cylinder
     body = _inertial(mass, (mass * radius**2 / 2, across, across), (length / 2, 0.0, 0.0))
@@ -91,30 +109,32 @@ def _segment(segment: Segment, parent: str, offset: Vector) -> str:
     look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
     if segment.ball is not None:
         ball_radius, ball_color = segment.ball
-        look += _visual(f'<sphere radius="{ball_radius}"/>', ball_color, f'<origin xyz="{length} 0 0"/>')
+        look += sphere(ball_radius, (length, 0.0, 0.0), ball_color)
     parts.append(f'<link name="{segment.name}">{body}{look}</link>')
     return "".join(parts)
 
 
-def limb(segments: tuple[Segment, ...], parent: str, offset: Vector) -> str:
+def limb(segments: tuple[Segment, ...], parent: str, offset: Vector, yaw: float = 0.0) -> str:
     """
     :param segments: From the body outwards
     :param parent: Name of the link that carries the limb
     :param offset: Where on that link it begins, in m
+    :param yaw: Where it points to: the angle from the link's x axis, about its z axis, in rad
     :return: A piece of URDF: a chain of segments
     """
     parts = []
     for segment in segments:
-        parts.append(_segment(segment, parent, offset))
-        parent, offset = segment.name, (segment.length, 0.0, 0.0)
+        parts.append(_segment(segment, parent, offset, yaw))
+        parent, offset, yaw = segment.name, (segment.length, 0.0, 0.0), 0.0
     return "".join(parts)
 
 
-def robot(name: str, *pieces: str) -> str:
+def robot(name: str, *pieces: str, look: str = "") -> str:
     """
     :param name: Name of the robot
     :param pieces: Pieces of URDF that hang on the link ``base``, which does not move
+    :param look: Pieces of URDF that say what that link looks like
     :return: The URDF's text
     """
-    base = f'<link name="base">{_inertial(1.0, (1.0, 1.0, 1.0), NO_OFFSET)}</link>'
+    base = f'<link name="base">{_inertial(1.0, (1.0, 1.0, 1.0), NO_OFFSET)}{look}</link>'
     return f'<?xml version="1.0"?><robot name="{name}">{base}{"".join(pieces)}</robot>'
