@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -42,10 +43,16 @@ class Agent:
             )
         return translator
 
-    def act(self, observation: dict[str, Any]) -> npt.NDArray[np.float32]:
+    @property
+    def reads_goal(self) -> bool:
+        """Whether it acts on a goal vector: one that only sees its goal needs nobody to read the picture for it"""
+        return keys.DESIRED_GOAL in getattr(self.model.policy, "read_keys", ())
+
+    def act(self, observation: dict[str, Any], memory: "Memory | None" = None) -> tuple[npt.NDArray[np.float32], "Memory"]:
         """
         :param observation: Of one environment, pictures with channels last
-        :return: The deterministic action, shape (n_joints,)
+        :param memory: What the call before returned; None at the beginning of an episode
+        :return: The deterministic action, shape (n_joints,), and what to remember for the next
         """
         # Policies of others read everything
         needed = set(getattr(self.model.policy, "read_keys", observation))
@@ -58,8 +65,32 @@ class Agent:
         }
         if self.normalization is not None:
             batch = self.normalization.normalize_obs(batch)  # type: ignore[assignment]
-        action, _ = self.model.predict(batch, deterministic=True)
-        return np.asarray(action[0])
+        stacks = {key: self._stacked(key, value, memory) for key, value in batch.items()}
+        is_start = np.array([memory is None])
+        action, hidden = self.model.predict(stacks, None if memory is None else memory.hidden, is_start, deterministic=True)
+        return np.asarray(action[0]), Memory(stacks, hidden)
+
+    def _stacked(self, key: str, value: npt.NDArray[Any], memory: "Memory | None") -> npt.NDArray[Any]:
+        """:return: As many of the last values as the model saw in training, zeros before the first, along axis 1"""
+        space = self.model.observation_space
+        assert isinstance(space, spaces.Dict)
+        shape = space[key].shape
+        assert shape is not None
+        before = np.zeros((1, *shape), value.dtype) if memory is None else memory.stacks[key]
+        return np.concatenate((before, value), axis=1)[:, -shape[0] :]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """
+    What an agent remembers from one step to the next.
+
+    :param stacks: The last observations, by key, shape (1, n_stack * n, ...)
+    :param hidden: State of its LSTM, or None
+    """
+
+    stacks: dict[str, npt.NDArray[Any]]
+    hidden: tuple[npt.NDArray[np.float32], ...] | None
 
 
 def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Path:

@@ -71,7 +71,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     - ``success``, ``success_2cm``: the largest key-point distance at the episode's last step is below 5 cm, 2 cm
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
-    - ``..._from_image``: the same where the agent gets only a picture of the target
+    - ``..._from_image``: the same where the agent gets only a picture of the target; those that see their goal always do
     - ``..._from_image_read_once``: the same without reading the picture better as the robot comes near
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
@@ -89,7 +89,8 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     last_step = gym.spec(env_id).max_episode_steps
     assert last_step is not None
     has_translator = getattr(agent.model.policy, "translator", None) is not None
-    stages = ["", "_from_image", "_from_image_read_once"] if has_translator else [""]
+    # One that only sees its goal always acts on a picture
+    stages = ["", "_from_image", "_from_image_read_once"] if has_translator and agent.reads_goal else [""]
     results: dict[str, Any] = {"env": env_id, "episodes": n_episodes, "first_seed": FIRST_SEED}
     try:
         with torch_threads(1):
@@ -114,39 +115,46 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
 
 def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:
     observation, _ = env.reset(seed=seed)
-    assert isinstance(env.unwrapped, MimicEnv)
-    episode = _Episode(env.unwrapped, observation[keys.DESIRED_GOAL])
+    mimic_env = env.unwrapped
+    assert isinstance(mimic_env, MimicEnv)
+    episode = _Episode(mimic_env, mimic_env.desired_goal)
     if stage:
         picture, refine = observation[keys.DESIRED_IMAGE], stage == "_from_image"
-        for step in follow(agent, env, observation, picture, HELD_LIMIT, refine):
-            episode.record(step.observation[keys.ACHIEVED_GOAL], last_step)
+        for _ in follow(agent, env, observation, picture, HELD_LIMIT, refine):
+            episode.record(mimic_env.achieved_goal, last_step)
             if episode.is_held and episode.n_steps >= last_step:
                 break
         return episode
+    memory = None
     while episode.n_steps < HELD_LIMIT and not (episode.is_held and episode.n_steps >= last_step):
-        observation = env.step(agent.act(observation))[0]
-        episode.record(observation[keys.ACHIEVED_GOAL], last_step)
+        action, memory = agent.act(observation, memory)
+        observation = env.step(action)[0]
+        episode.record(mimic_env.achieved_goal, last_step)
     return episode
 
 
 def _measure_translator(agent: Agent, env: gym.Env[Any, Any]) -> dict[str, Any]:
     translator = agent.translator
-    assert isinstance(env.unwrapped, MimicEnv)
-    layout = env.unwrapped.pose_layout
+    mimic_env = env.unwrapped
+    assert isinstance(mimic_env, MimicEnv)
+    layout = mimic_env.pose_layout
     read, true = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + N_READ_POSES):
         observation, _ = env.reset(seed=seed)
         read.append(translator.predict(observation[keys.DESIRED_IMAGE]))
-        true.append(observation[keys.DESIRED_GOAL])
+        true.append(mimic_env.desired_goal)
     poses, targets = np.array(read), np.array(true)
     durations = []
     for _ in range(N_TIMED_DECISIONS):
         start = time.perf_counter()
-        estimate = translator.predict(observation[keys.DESIRED_IMAGE])
-        agent.act({**observation, keys.DESIRED_GOAL: estimate})
+        if agent.reads_goal:
+            observation[keys.DESIRED_GOAL] = translator.predict(observation[keys.DESIRED_IMAGE])
+        agent.act(observation)
         durations.append(1000 * (time.perf_counter() - start))
-    return {
+    results = {
         "translator_joint_error_deg": _measure(layout.joint_error(poses, targets), np.median),
-        "translator_keypoint_error_cm": _measure(layout.keypoint_error(poses, targets)),
         "decision_ms": _measure(durations, np.median),
     }
+    if translator.state_dim == layout.dim:
+        results["translator_keypoint_error_cm"] = _measure(layout.keypoint_error(poses, targets))
+    return results

@@ -87,11 +87,13 @@ def follow(
     """
     assert isinstance(env.unwrapped, MimicEnv)
     reader = PictureReader(agent.translator, picture, env.unwrapped.pose_layout)
+    memory = None
     for _ in range(n_steps):
-        if refine:
+        if refine and agent.reads_goal:
             reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
         estimate = reader.estimate
-        action = agent.act({**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture})
+        seen = {**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture}
+        action, memory = agent.act(seen, memory)
         observation, _, terminated, truncated, _ = env.step(action)
         yield Step(observation, estimate)
         if terminated or truncated:
@@ -103,7 +105,8 @@ class Imitation:
     """
     How one picture was imitated.
 
-    :param estimate: The pose read from the picture, shape (dim,)
+    :param estimate: The pose read from the picture, shape (dim,): where only joint angles were read, with the key
+        points that belong to them
     :param taken: The pose taken in the end, shape (dim,)
     :param frames: The picture beside the robot, shape (480, 960, 3) each
     """
@@ -130,8 +133,10 @@ def imitate(
     translator = agent.translator
     env.reset(seed=0)
     for picture in pictures:
-        estimate = translator.predict(picture)
-        observation = env.ask_for(estimate, picture)
+        read = translator.predict(picture)
+        # Angles are all that is asked for
+        observation = env.ask_for(np.pad(read, (0, env.pose_layout.dim - len(read))), picture)
+        estimate = env.desired_goal if len(read) < env.pose_layout.dim else read
         left = enlarge(picture, PICTURE_SIZE)
         frames = []
         for index, step in enumerate(follow(agent, env, observation, picture, n_steps)):
@@ -140,4 +145,4 @@ def imitate(
                 right = env.render()
                 assert right is not None
                 frames.append(np.hstack((caption(left, "picture"), caption(right, "robot"))))
-        yield Imitation(estimate, observation[keys.ACHIEVED_GOAL], frames)
+        yield Imitation(estimate, env.achieved_goal, frames)

@@ -1,62 +1,74 @@
-"""PPO policies with three kinds of eyes, each of which carries a translator."""
+"""PPO policies with three kinds of eyes, each of which carries a translator, with and without memory."""
 
 from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
+from sb3_mimic.extractors.reading import PoseReadingExtractor
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
 
 
-class StatePolicy(MultiInputActorCriticPolicy):
-    """
-    Acts on joint state and the goal vector. Pictures in the observation are for the translator alone.
+def _state_dim(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> int:
+    """:return: Size of what a translator reads: the pose where it is observed to learn from, else its joint angles"""
+    assert isinstance(observation_space, spaces.Dict)
+    shape = observation_space.spaces.get(keys.ACHIEVED_GOAL, action_space).shape
+    assert shape is not None
+    return int(shape[0])
 
-    All arguments are those of SB3's ``MultiInputActorCriticPolicy``, with another
-    features extractor and less exploration, and:
 
-    :param translator_class: What reads poses out of pictures, where the observation has an ``image``
-    :param translator_kwargs: Keyword arguments for it
-    """
+class _TranslatorPolicy(ActorCriticPolicy):
+    """What all policies here have in common; to be mixed into one of SB3's."""
+
+    #: What the policy looks with, unless told otherwise: a default that survives ``-optimize``
+    default_features_extractor_class: type[BaseFeaturesExtractor]
 
     def __init__(
         self,
         observation_space: spaces.Dict,
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
-        features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
         log_std_init: float = -0.7,
         translator_class: type[Translator] = ConvNetTranslator,
         translator_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
-        # _build() runs inside super().__init__()
-        self.translator_class = translator_class
-        self.translator_kwargs = translator_kwargs or {}
+        extractor_class = features_extractor_class or self.default_features_extractor_class
+        extractor_kwargs = dict(features_extractor_kwargs or {})
+        state_dim = _state_dim(observation_space, action_space)
+        if issubclass(extractor_class, PoseReadingExtractor):
+            extractor_kwargs.setdefault("state_dim", state_dim)
+            # What was read in a picture stands in its place, and must not be divided by 255
+            kwargs["normalize_images"] = False
         super().__init__(
             observation_space,
             action_space,
             lr_schedule,
-            features_extractor_class=features_extractor_class,
+            features_extractor_class=extractor_class,
+            features_extractor_kwargs=extractor_kwargs,
             log_std_init=log_std_init,
             **kwargs,
         )
-
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
+        self.translator_class = translator_class
+        self.translator_kwargs = translator_kwargs or {}
         # Made after PPO's optimiser, and so not part of it
         self.translator: Translator | None = None
-        assert isinstance(self.observation_space, spaces.Dict)
-        if {keys.IMAGE, keys.ACHIEVED_GOAL} <= set(self.observation_space.spaces):
-            self.translator = self.translator_class(self.observation_space, **self.translator_kwargs)
+        if keys.IMAGE in observation_space.spaces:
+            self.translator = translator_class(observation_space, state_dim, **self.translator_kwargs)
+            for extractor in (self.pi_features_extractor, self.vf_features_extractor):
+                if isinstance(extractor, PoseReadingExtractor):
+                    extractor.attach(self.translator)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()
@@ -76,33 +88,54 @@ class StatePolicy(MultiInputActorCriticPolicy):
         return super().extract_features({key: obs[key] for key in self.read_keys}, features_extractor)
 
 
-class PixelPolicy(StatePolicy):
-    """Acts on the robot's own frame and the picture of the target. Arguments: see :class:`StatePolicy`."""
+class StatePolicy(_TranslatorPolicy, MultiInputActorCriticPolicy):
+    """
+    Acts on joint state and the goal vector. Pictures in the observation are for the translator alone.
 
-    def __init__(
-        self,
-        observation_space: spaces.Dict,
-        action_space: spaces.Space[Any],
-        lr_schedule: Schedule,
-        features_extractor_class: type[BaseFeaturesExtractor] = PixelExtractor,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            observation_space, action_space, lr_schedule, features_extractor_class=features_extractor_class, **kwargs
-        )
+    All arguments are those of SB3's ``MultiInputActorCriticPolicy``, with another
+    features extractor and less exploration, and:
+
+    :param translator_class: What reads poses out of pictures, where the observation has an ``image``
+    :param translator_kwargs: Keyword arguments for it
+    """
+
+    default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
+
+
+class PixelPolicy(StatePolicy):
+    """
+    Acts on what its translator reads in the robot's own frames and in the picture of the target.
+    Train it with ``TranslatorCallback``. Arguments: see :class:`StatePolicy`.
+    """
+
+    default_features_extractor_class = PixelExtractor
 
 
 class FusedPolicy(StatePolicy):
-    """Acts on the robot's own state, its frame and the picture of the target. Arguments: see :class:`StatePolicy`."""
+    """
+    Acts on the robot's own state and on what its translator reads in the picture of the target.
+    Train it with ``TranslatorCallback``. Arguments: see :class:`StatePolicy`.
+    """
 
-    def __init__(
-        self,
-        observation_space: spaces.Dict,
-        action_space: spaces.Space[Any],
-        lr_schedule: Schedule,
-        features_extractor_class: type[BaseFeaturesExtractor] = FusedExtractor,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            observation_space, action_space, lr_schedule, features_extractor_class=features_extractor_class, **kwargs
-        )
+    default_features_extractor_class = FusedExtractor
+
+
+class RecurrentStatePolicy(_TranslatorPolicy, RecurrentMultiInputActorCriticPolicy):
+    """
+    :class:`StatePolicy` with an LSTM, for ``RecurrentPPO``. Arguments: those of sb3-contrib's
+    ``RecurrentMultiInputActorCriticPolicy``, and ``translator_class`` and ``translator_kwargs``.
+    """
+
+    default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
+
+
+class RecurrentPixelPolicy(RecurrentStatePolicy):
+    """:class:`PixelPolicy` with an LSTM, which sees motion without stacked frames."""
+
+    default_features_extractor_class = PixelExtractor
+
+
+class RecurrentFusedPolicy(RecurrentStatePolicy):
+    """:class:`FusedPolicy` with an LSTM."""
+
+    default_features_extractor_class = FusedExtractor

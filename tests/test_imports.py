@@ -25,8 +25,8 @@ WING_E = [
 ]
 WING_N = [
     ["extractors.checks", "extractors.layers"],
-    ["extractors.state", "extractors.pixel"],
-    ["extractors.fused"],
+    ["extractors.state", "extractors.reading"],
+    ["extractors.pixel", "extractors.fused"],
     ["translator.base", "translator.dataset"],
     ["translator.convnet"],
     ["translator.training"],

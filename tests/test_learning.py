@@ -4,23 +4,41 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
-from sb3_mimic.policies import FusedPolicy, PixelPolicy, StatePolicy
+from sb3_mimic.policies import (
+    FusedPolicy,
+    PixelPolicy,
+    RecurrentFusedPolicy,
+    RecurrentPixelPolicy,
+    RecurrentStatePolicy,
+    StatePolicy,
+)
 from sb3_mimic.translator.callback import TranslatorCallback, one_cycle
 from sb3_mimic.translator.convnet import ConvNetTranslator
 from sb3_mimic.translator.dataset import PoseDataset, PoseMemory, _differs_from_before
 from sb3_mimic.translator.training import fit
 
-POLICIES = {StatePolicy: StateExtractor, PixelPolicy: PixelExtractor, FusedPolicy: FusedExtractor}
 ENV_ID = "MimicReacherPlane-v0"
+# Each policy with its features extractor and an id whose observation is made for it
+POLICIES = {
+    StatePolicy: (StateExtractor, ENV_ID),
+    PixelPolicy: (PixelExtractor, "MimicReacherPlanePixels-v0"),
+    FusedPolicy: (FusedExtractor, "MimicReacherPlaneFused-v0"),
+}
+RECURRENT = {
+    RecurrentStatePolicy: POLICIES[StatePolicy],
+    RecurrentPixelPolicy: POLICIES[PixelPolicy],
+    RecurrentFusedPolicy: POLICIES[FusedPolicy],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +50,14 @@ def _one_thread():
 def make_model():
     opened = []
 
-    def make(policy=StatePolicy, env_id=ENV_ID, n_envs=2, **kwargs) -> PPO:
-        venv = VecNormalize(make_vec_env(env_id, n_envs, seed=0), norm_obs_keys=[keys.OBSERVATION])
+    def make(policy=StatePolicy, env_id=None, n_envs=2, n_stack=1, **kwargs) -> PPO:
+        venv = make_vec_env(env_id or (POLICIES | RECURRENT)[policy][1], n_envs, seed=0)
+        norm_obs_keys = [keys.OBSERVATION] if keys.OBSERVATION in venv.observation_space.spaces else []
+        venv = VecFrameStack(VecNormalize(venv, norm_obs_keys=norm_obs_keys), n_stack)
         opened.append(venv)
-        return PPO(policy, venv, **{"n_steps": 64, "batch_size": 64, "n_epochs": 2, "seed": 0, "device": "cpu"} | kwargs)
+        algorithm = RecurrentPPO if policy in RECURRENT else PPO
+        defaults = {"n_steps": 64, "batch_size": 64, "n_epochs": 2, "seed": 0, "device": "cpu"}
+        return algorithm(policy, venv, **defaults | kwargs)
 
     yield make
     for venv in opened:
@@ -46,10 +68,10 @@ def parameters_of(module: th.nn.Module, translator: bool = False) -> dict[str, t
     return {name: value for name, value in module.named_parameters() if name.startswith("translator") == translator}
 
 
-@pytest.mark.parametrize(("policy", "extractor"), POLICIES.items())
-def test_every_policy_learns_with_its_extractor(policy, extractor, make_model):
+@pytest.mark.parametrize("policy", POLICIES | RECURRENT)
+def test_every_policy_learns_with_its_extractor(policy, make_model):
     model = make_model(policy)
-    assert type(model.policy.features_extractor) is extractor
+    assert type(model.policy.features_extractor) is (POLICIES | RECURRENT)[policy][0]
     before = {name: value.clone() for name, value in model.policy.named_parameters()}
     # At the end of the training, the translator's learning rate is zero
     model.learn(256, callback=TranslatorCallback())
@@ -57,7 +79,7 @@ def test_every_policy_learns_with_its_extractor(policy, extractor, make_model):
         assert not th.equal(before[name], value), f"{name} was not trained"
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [StatePolicy, RecurrentStatePolicy])
 def test_weights_are_the_same_with_and_without_the_translator(policy, make_model):
     with_callback = make_model(policy)
     with_callback.learn(384, callback=TranslatorCallback())
@@ -75,8 +97,9 @@ def test_weights_are_the_same_with_and_without_the_translator(policy, make_model
     )
 
 
-def test_translator_is_not_in_ppos_optimizer_and_leaves_no_gradient(make_model):
-    model = make_model()
+@pytest.mark.parametrize("policy", POLICIES | RECURRENT)
+def test_translator_is_not_in_ppos_optimizer_and_leaves_no_gradient(policy, make_model):
+    model = make_model(policy)
     model.learn(128, callback=TranslatorCallback())
     in_optimizer = {id(p) for group in model.policy.optimizer.param_groups for p in group["params"]}
     for parameter in model.policy.translator.parameters():
@@ -84,19 +107,51 @@ def test_translator_is_not_in_ppos_optimizer_and_leaves_no_gradient(make_model):
         assert parameter.grad is None
 
 
-def test_unread_pictures_are_freed_and_read_ones_kept(make_model):
+def test_pictures_are_freed_and_what_was_read_in_them_is_kept(make_model):
     seen = {}
 
     class Peek(TranslatorCallback):
         def _on_rollout_end(self) -> None:
             super()._on_rollout_end()
-            seen[type(self.model.policy)] = set(self.model.rollout_buffer.observations)
+            seen[type(self.model.policy)] = {key: o.shape[2:] for key, o in self.model.rollout_buffer.observations.items()}
 
-    for policy in POLICIES:
+    for policy in (StatePolicy, FusedPolicy):
         make_model(policy).learn(128, callback=Peek())
-    assert seen[StatePolicy] == set(keys.STATE_KEYS)
-    assert seen[PixelPolicy] == set(keys.IMAGE_KEYS)
-    assert seen[FusedPolicy] == {keys.OBSERVATION, *keys.IMAGE_KEYS}
+    make_model(PixelPolicy, n_stack=3).learn(128, callback=Peek())
+    assert set(seen[StatePolicy]) == set(keys.STATE_KEYS)
+    # Two joints and, where the own pose is observed, two key points; three frames of the robot, one of its target
+    assert seen[PixelPolicy] == {keys.IMAGE: (6,), keys.DESIRED_IMAGE: (2,)}
+    assert seen[FusedPolicy] == {keys.OBSERVATION: (12,), keys.ACHIEVED_GOAL: (8,), keys.DESIRED_IMAGE: (8,)}
+
+
+@pytest.mark.parametrize("policy", [PixelPolicy, FusedPolicy])
+def test_ppo_trains_on_what_was_read_when_the_action_was_chosen(policy, make_model):
+    """Then, before its first step, PPO finds the very probabilities that the actions were chosen with"""
+    found = []
+
+    class Compare(TranslatorCallback):
+        def _on_rollout_end(self) -> None:
+            super()._on_rollout_end()
+            buffer = self.model.rollout_buffer
+            observations = {key: th.from_numpy(value[5]) for key, value in buffer.observations.items()}
+            _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
+            found.append((log_prob.detach().numpy(), buffer.log_probs[5]))
+
+    make_model(policy, n_stack=2 if policy is PixelPolicy else 1).learn(256, callback=Compare())
+    for ours, theirs in found:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_stacked_frames_show_motion_and_the_first_frame_shows_none(make_model):
+    model = make_model(PixelPolicy, n_stack=2)
+    features = []
+    for observation in (model.env.reset(), model.env.step(np.ones((2, 2), np.float32))[0]):
+        tensors = {key: th.from_numpy(value) for key, value in observation.items()}
+        features.append(model.policy.extract_features(tensors).detach().numpy())
+    assert features[0].shape == (2, 8)
+    velocities = [each[:, 2:4] for each in features]
+    assert (velocities[0] == 0).all(), "before an episode's first frame there was nothing"
+    assert (velocities[1] != 0).all()
 
 
 def test_state_policy_never_looks_at_pictures(make_model):
@@ -108,13 +163,14 @@ def test_state_policy_never_looks_at_pictures(make_model):
     )
 
 
-def test_fused_policy_never_reads_the_goal_vector(make_model):
-    model = make_model(FusedPolicy)
+@pytest.mark.parametrize("policy", [PixelPolicy, FusedPolicy])
+def test_policies_that_see_their_goal_look_at_its_picture(policy, make_model):
+    model = make_model(policy)
     observation = model.env.reset()
-    hidden = {**observation, keys.DESIRED_GOAL: np.zeros_like(observation[keys.DESIRED_GOAL])}
-    np.testing.assert_array_equal(
-        model.predict(observation, deterministic=True)[0], model.predict(hidden, deterministic=True)[0]
-    )
+    hidden = {**observation, keys.DESIRED_IMAGE: np.zeros_like(observation[keys.DESIRED_IMAGE])}
+    actions = [model.predict(each, deterministic=True)[0] for each in (observation, hidden)]
+    assert not np.array_equal(*actions)
+    assert keys.DESIRED_GOAL not in observation
 
 
 def test_the_translator_learns_and_logs(make_model, tmp_path):
@@ -148,7 +204,15 @@ def test_callback_without_translator_says_what_to_do(make_model):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"frames_per_step": 0}, {"memory_size": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}],
+    [
+        {"frames_per_step": 0},
+        {"memory_size": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"cycle": 0.0},
+        {"cycle": 1.1},
+    ],
 )
 def test_callback_refuses_bad_arguments(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -169,7 +233,7 @@ def test_the_zip_holds_everything_bit_for_bit(make_model, tmp_path, run_python):
     model = make_model()
     model.learn(256, callback=TranslatorCallback())
     model.save(tmp_path / "model.zip")
-    model.env.save(str(tmp_path / "vecnormalize.pkl"))
+    model.get_vec_normalize_env().save(str(tmp_path / "vecnormalize.pkl"))
     code = """
 import sys, numpy as np, gymnasium as gym, torch as th, sb3_mimic
 from stable_baselines3 import PPO
@@ -184,7 +248,7 @@ observation, _ = env.reset(seed=7)
 out = [model.policy.translator.predict(observation["desired_image"])]
 total = 0.0
 for _ in range(50):
-    action = Agent(model, statistics).act(observation)
+    action, _ = Agent(model, statistics).act(observation)
     out.append(action)
     observation, reward, *_ = env.step(action)
     total += reward
@@ -214,6 +278,19 @@ def test_training_goes_on_with_the_translators_optimizer(make_model, tmp_path):
     assert loaded.policy.translator.optimizer.state_dict()["state"][0]["step"] == 2 * steps
 
 
+def test_after_its_cycle_the_learning_rate_stays_low(make_model):
+    rates = []
+
+    class Record(TranslatorCallback):
+        def _on_rollout_end(self) -> None:
+            super()._on_rollout_end()
+            rates.append(self.logger.name_to_value["translator/learning_rate"])
+
+    make_model(FusedPolicy, n_epochs=1).learn(128 * 8, callback=Record(learning_rate=1e-3, cycle=0.5))
+    assert rates[0] > rates[2] > 2e-5
+    assert rates[3:] == pytest.approx([2e-5] * 5)
+
+
 def picture_space(**replaced) -> spaces.Dict:
     picture = spaces.Box(0, 255, (3, 64, 64), np.uint8)
     vector = spaces.Box(-1, 1, (5,), np.float32)
@@ -221,25 +298,34 @@ def picture_space(**replaced) -> spaces.Dict:
     return spaces.Dict({key: value for key, value in space.items() if value is not None})
 
 
-@pytest.mark.parametrize("who", [StateExtractor, PixelExtractor, FusedExtractor, ConvNetTranslator])
+WHO_SEES = {
+    PixelExtractor: keys.IMAGE_KEYS,
+    FusedExtractor: (keys.DESIRED_IMAGE,),
+    ConvNetTranslator: (keys.IMAGE,),
+}
+
+
+@pytest.mark.parametrize("who", [StateExtractor, *WHO_SEES])
 def test_missing_keys_are_named(who):
+    arguments = {"state_dim": 5} if who in (PixelExtractor, FusedExtractor) else {}
     for key in keys.STATE_KEYS + keys.IMAGE_KEYS:
         space = picture_space(**{key: None})
         needed = getattr(who, "keys", (keys.IMAGE, keys.ACHIEVED_GOAL))
         if key in needed:
             with pytest.raises(ValueError, match=f"lacks {key}"):
-                who(space)
+                who(space, **arguments)
         else:
-            who(space)
+            who(space, **arguments)
     with pytest.raises(ValueError, match="Dict"):
-        who(spaces.Box(-1, 1, (3,)))
+        who(spaces.Box(-1, 1, (3,)), **arguments)
 
 
-@pytest.mark.parametrize("who", [PixelExtractor, FusedExtractor, ConvNetTranslator])
-def test_pictures_that_are_none_are_refused(who):
-    for bad in (spaces.Box(0, 255, (64, 64, 3), np.uint8), spaces.Box(-10, 10, (3, 64, 64), np.float32)):
+@pytest.mark.parametrize(("who", "seen"), WHO_SEES.items())
+def test_pictures_that_are_none_are_refused(who, seen):
+    for bad in ((64, 64, 3), np.uint8), ((3, 64, 64), np.float32), ((4, 64, 64), np.uint8):
+        shape, dtype = bad
         with pytest.raises(ValueError, match=r"uint8 picture with channels first.*norm_obs_keys"):
-            who(picture_space(image=bad))
+            who(picture_space(**{seen[0]: spaces.Box(0, 255, shape, dtype)}), state_dim=5)
 
 
 def test_normalising_pictures_is_refused():

@@ -82,15 +82,15 @@ def reacher_6d(**options: Any) -> MimicEnv:
     segments = (
         urdf.Segment("upper_arm", shoulder, 0.28, 0.055, 0.5, UPPER_ARM),
         urdf.Segment("forearm", elbow, 0.24, 0.045, 0.4, FOREARM),
-        urdf.Segment("hand", hand, 0.14, 0.04, 0.25, WRIST, ball=(0.055, HAND)),
+        urdf.Segment("hand", hand, 0.14, 0.04, 0.25, WRIST, ball=(0.055, HAND), armature=0.004),
     )
     spec = RobotSpec(
         model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
         joints=("shoulder_yaw", "shoulder_pitch", "shoulder_roll", "elbow", "wrist_pitch", "wrist_yaw"),
         keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.14, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "wrist", "tip"),),
-        max_torque=(8.0, 12.0, 4.0, 5.0, 1.0, 1.0),
-        friction=0.1,
+        max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
+        friction=(0.4, 0.6, 0.2, 0.25, 0.05, 0.05),
     )
     camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
     return pose_env(spec, camera, **options)

@@ -37,7 +37,7 @@ class RobotSpec:
     :param keypoints: What poses are judged by
     :param limbs: For drawing: a link whose frame never moves, and the names of the key points along the limb from there
     :param max_torque: Largest torque of each joint, in Nm
-    :param friction: Dry friction in each joint, in Nm
+    :param friction: Dry friction in each joint, in Nm; one number stands for all
     :param control: How actions become motor commands
     """
 
@@ -46,13 +46,15 @@ class RobotSpec:
     keypoints: tuple[KeyPoint, ...]
     limbs: tuple[tuple[str, ...], ...]
     max_torque: tuple[float, ...]
-    friction: float = 0.0
+    friction: float | tuple[float, ...] = 0.0
     control: Control = torque
 
     def __post_init__(self) -> None:
         if len(self.max_torque) != len(self.joints):
             raise ValueError(f"max_torque needs one value per joint, got {self.max_torque} for joints {self.joints}")
-        if min(self.max_torque) <= 0 or self.friction < 0:
+        if len(self.frictions) != len(self.joints):
+            raise ValueError(f"friction needs one value per joint, got {self.friction} for joints {self.joints}")
+        if min(self.max_torque) <= 0 or min(self.frictions) < 0:
             raise ValueError(f"Torques must be positive and friction not negative, got {self.max_torque}, {self.friction}")
         if not self.keypoints:
             raise ValueError("A robot needs at least one key point")
@@ -60,6 +62,11 @@ class RobotSpec:
         for limb in self.limbs:
             if not set(limb[1:]) <= set(names):
                 raise ValueError(f"After its first link, a limb must consist of key points ({names}), got {limb}")
+
+    @property
+    def frictions(self) -> tuple[float, ...]:
+        """Dry friction of each joint, in Nm"""
+        return self.friction if isinstance(self.friction, tuple) else (self.friction,) * len(self.joints)
 
 
 class Robot:
@@ -114,7 +121,7 @@ class Robot:
             self._body,
             self._joints,
             p.VELOCITY_CONTROL,
-            forces=[self.spec.friction] * self.n_joints,
+            forces=self.spec.frictions,
             physicsClientId=self.simulation.client,
         )
 

@@ -25,6 +25,7 @@ class Segment:
     :param mass: Mass, in kg
     :param color: Red, green, blue, each in [0, 1]
     :param ball: Radius (m) and colour of a ball at its tip, such as a hand; it weighs nothing of its own
+    :param armature: Inertia of the motors' rotors, as felt at the joints, in kg m^2
     """
 
     name: str
@@ -34,6 +35,7 @@ class Segment:
     mass: float
     color: Color
     ball: tuple[float, Color] | None = None
+    armature: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.length, self.radius, self.mass) <= 0:
@@ -98,13 +100,15 @@ def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
         parts.append(_hinge(hinge, parent, child, offset, yaw))
         if not is_last:
             # A hinge's own link, such as the turntable of a shoulder: light, but with inertia enough to be stable
-            inertia = segment.mass * segment.radius**2
+            inertia = segment.mass * segment.radius**2 + segment.armature
             body = _inertial(0.1 * segment.mass, (inertia, inertia, inertia), NO_OFFSET)
             parts.append(f'<link name="{child}">{body}</link>')
         parent, offset, yaw = child, NO_OFFSET, 0.0
     length, radius, mass = segment.length, segment.radius, segment.mass
-    across = mass * (3 * radius**2 + length**2) / 12  # a solid cylinder
-    body = _inertial(mass, (mass * radius**2 / 2, across, across), (length / 2, 0.0, 0.0))
+    # A solid cylinder
+    along = mass * radius**2 / 2 + segment.armature
+    across = mass * (3 * radius**2 + length**2) / 12 + segment.armature
+    body = _inertial(mass, (along, across, across), (length / 2, 0.0, 0.0))
     origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
     look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
     if segment.ball is not None:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_mimic import keys
-from sb3_mimic.extractors.checks import require_images, require_keys
+from sb3_mimic.extractors.checks import COLORS, require_images, require_keys
 
 Hidden = Any
 
@@ -21,20 +21,24 @@ class Translator(nn.Module):
 
     The optimiser's state is part of this module's state: it is saved and restored wherever the weights are.
 
-    :param observation_space: Must hold ``image`` (uint8, channels first) and ``achieved_goal``
+    :param observation_space: Must hold ``image`` (uint8, channels first); of stacked frames one is read at a time
+    :param state_dim: Size of what is read: the first numbers of a pose; by default the whole ``achieved_goal``
     :raises ValueError: When a key is missing or no picture
     """
 
-    def __init__(self, observation_space: spaces.Dict):
+    def __init__(self, observation_space: spaces.Dict, state_dim: int | None = None):
         super().__init__()
         who = type(self).__name__
         require_images(observation_space, (keys.IMAGE,), who)
-        require_keys(observation_space, (keys.ACHIEVED_GOAL,), who)
-        image_shape, state_shape = observation_space[keys.IMAGE].shape, observation_space[keys.ACHIEVED_GOAL].shape
+        if state_dim is None:
+            require_keys(observation_space, (keys.ACHIEVED_GOAL,), who)
+            state_shape = observation_space[keys.ACHIEVED_GOAL].shape
+            assert state_shape is not None
+            state_dim = int(state_shape[0])
+        image_shape = observation_space[keys.IMAGE].shape
         assert image_shape is not None
-        assert state_shape is not None
-        self.n_channels, self.height, self.width = image_shape
-        self.state_dim = state_shape[0]
+        self.n_channels, (self.height, self.width) = COLORS, image_shape[1:]
+        self.state_dim = state_dim
 
     def _set_up_optimizer(self) -> None:
         self.optimizer = th.optim.Adam(self.parameters())

@@ -3,13 +3,24 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 from stable_baselines3.common.buffers import DictRolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
+from stable_baselines3.common.preprocessing import get_obs_shape
 
+from sb3_mimic import keys
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.dataset import PoseDataset, PoseMemory
 from sb3_mimic.translator.training import default_n_threads, fit, torch_threads
+
+# For each picture, the pose in it: its key in the observation, and its name in the info where it is not observed
+LABELS = {
+    keys.IMAGE: (keys.ACHIEVED_GOAL, "previous_achieved_goal"),
+    keys.DESIRED_IMAGE: (keys.DESIRED_GOAL, "desired_goal"),
+}
+# Part of the largest learning rate that is left after the cycle
+FLOOR = 0.02
 
 
 def one_cycle(progress: float, warm_up: float = 0.15) -> float:
@@ -28,12 +39,14 @@ def one_cycle(progress: float, warm_up: float = 0.15) -> float:
 class TranslatorCallback(BaseCallback):
     """
     At the end of every rollout, and before PPO trains on it: measure the translator on the new frames, add those that
-    differ to a memory of earlier ones, train on a sample of it, and log both. Then free the pictures that the policy
-    does not read.
+    differ to a memory of earlier ones, train on a sample of it, and log both. Then free the pictures: those that the
+    policy does not look at, and those that it has read.
 
     :param frames_per_step: Frames to train on for each step of the environment
     :param batch_size: Frames per update
-    :param learning_rate: The largest of the one-cycle schedule over the whole training
+    :param learning_rate: The largest of the one-cycle schedule
+    :param cycle: Part of the training over which that cycle goes; afterwards the rate stays at 2 % of the largest.
+        A policy that acts on what the translator reads wants its eyes to be good early.
     :param memory_size: Frames to remember; 64x64 pixels take 12 KiB each
     :param n_validation: Frames to measure with
     :param picture_freq: Rollouts between two logged pictures; 0 for none
@@ -46,6 +59,7 @@ class TranslatorCallback(BaseCallback):
         frames_per_step: float = 0.75,
         batch_size: int = 128,
         learning_rate: float = 4e-3,
+        cycle: float = 1.0,
         memory_size: int = 16_384,
         n_validation: int = 256,
         picture_freq: int = 20,
@@ -59,9 +73,12 @@ class TranslatorCallback(BaseCallback):
         for name, rate in {"frames_per_step": frames_per_step, "learning_rate": learning_rate}.items():
             if not 0 < rate < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {rate}")
+        if not 0 < cycle <= 1:
+            raise ValueError(f"cycle must be a part of the training, above 0 and at most 1, got {cycle}")
         self.frames_per_step = frames_per_step
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.cycle = cycle
         self.n_validation = n_validation
         self.picture_freq = picture_freq
         self.n_threads = n_threads or default_n_threads()
@@ -85,15 +102,31 @@ class TranslatorCallback(BaseCallback):
         self.rng = np.random.default_rng(self.model.seed)
         self.layout = self.training_env.get_attr("pose_layout", indices=0)[0]
 
+    def _on_rollout_start(self) -> None:
+        self._make_room_for_pictures()
+        # Step by step: poses that are not part of the observation, and what the policy read in its pictures
+        self._poses: dict[str, list[npt.NDArray[np.float32]]] = {}
+        self._read: dict[str, list[npt.NDArray[np.float32]]] = {}
+
     def _on_step(self) -> bool:
+        observations = self.model.rollout_buffer.observations  # type: ignore[attr-defined]
+        for picture, (key, name) in LABELS.items():
+            if picture in observations and key not in observations:
+                # (n_envs, dim)
+                pose = np.stack([info[name] for info in self.locals["infos"]])
+                self._poses.setdefault(key, []).append(pose[:, : self.translator.state_dim])
+        for key, states in getattr(self.model.policy.features_extractor, "last_read", {}).items():
+            self._read.setdefault(key, []).append(states.cpu().numpy())
         return True
 
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         assert isinstance(buffer, DictRolloutBuffer)
-        frames = PoseDataset.from_rollout(buffer)
+        # (n_steps, n_envs, dim)
+        labels = {**buffer.observations, **{key: np.stack(poses) for key, poses in self._poses.items()}}
+        frames = PoseDataset.from_rollout(buffer, labels[keys.ACHIEVED_GOAL], labels.get(keys.DESIRED_GOAL))
         progress = self.num_timesteps / self.model._total_timesteps
-        learning_rate = self.learning_rate * one_cycle(progress)
+        learning_rate = self.learning_rate * max(one_cycle(progress / self.cycle), FLOOR if self.cycle < 1 else 0.0)
         with torch_threads(self.n_threads):
             self._measure(frames)
             self.memory.add(frames, self.rng)
@@ -107,6 +140,21 @@ class TranslatorCallback(BaseCallback):
         assert isinstance(read_keys, tuple)
         # PPO would copy all of them in every epoch; the next rollout makes new ones
         buffer.observations = {key: value for key, value in buffer.observations.items() if key in read_keys}
+        # ... and read them anew: it trains on what was read when the action was chosen
+        read = {key: np.stack(states) for key, states in self._read.items()}
+        buffer.observations |= read
+        buffer.obs_shape = {**buffer.obs_shape, **{key: states.shape[2:] for key, states in read.items()}}
+
+    def _on_training_end(self) -> None:
+        self._make_room_for_pictures()
+
+    def _make_room_for_pictures(self) -> None:
+        """Undo that the rollout buffer holds what was read in place of the pictures."""
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        shape = get_obs_shape(buffer.observation_space)
+        if buffer.obs_shape != shape:
+            buffer.obs_shape = shape
+            buffer.reset()
 
     def _measure(self, frames: PoseDataset) -> None:
         sample = frames.sample(self.n_validation, self.rng)
@@ -114,6 +162,8 @@ class TranslatorCallback(BaseCallback):
         images = sample.images.transpose(0, 2, 3, 1)
         states = self.translator.predict(images)
         self.logger.record("translator/joint_error_deg", float(np.median(self.layout.joint_error(states, sample.states))))
+        if self.translator.state_dim < self.layout.dim:
+            return
         self.logger.record("translator/keypoint_error_cm", float(self.layout.keypoint_error(states, sample.states).mean()))
         if self.picture_freq and self.n_rollouts % self.picture_freq == 0:
             poses = {"true": sample.states[0], "read": states[0]}

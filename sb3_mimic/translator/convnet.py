@@ -14,13 +14,20 @@ class ConvNetTranslator(Translator):
     """
     A convolutional network. Its hidden state is None.
 
-    :param observation_space: Must hold ``image`` (uint8, channels first) and ``achieved_goal``
+    :param observation_space: Must hold ``image`` (uint8, channels first)
+    :param state_dim: Size of what is read: the first numbers of a pose; by default the whole ``achieved_goal``
     :param channels: Output channels of the convolutions
     :param hidden_dim: Size of the layer between convolutions and state
     """
 
-    def __init__(self, observation_space: spaces.Dict, channels: Sequence[int] = (32, 64, 128, 128), hidden_dim: int = 256):
-        super().__init__(observation_space)
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        state_dim: int | None = None,
+        channels: Sequence[int] = (32, 64, 128, 128),
+        hidden_dim: int = 256,
+    ):
+        super().__init__(observation_space, state_dim)
         self.trunk = convolutional_trunk(self.n_channels, channels)
         n_features = n_trunk_features(self.trunk, self.height, self.width, self.n_channels)
         self.head = nn.Sequential(nn.Linear(n_features, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, self.state_dim))

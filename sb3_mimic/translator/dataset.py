@@ -7,6 +7,7 @@ import numpy.typing as npt
 from stable_baselines3.common.buffers import DictRolloutBuffer
 
 from sb3_mimic import keys
+from sb3_mimic.extractors.checks import COLORS
 
 # A frame is worth training on when a joint (in scaled units) or a key point (in m) has moved so far since the last one
 MIN_CHANGE = 0.05
@@ -31,22 +32,27 @@ class PoseDataset:
         return len(self.images)
 
     @classmethod
-    def from_rollout(cls, buffer: DictRolloutBuffer) -> "PoseDataset":
+    def from_rollout(
+        cls, buffer: DictRolloutBuffer, achieved: npt.NDArray[np.float32], desired: npt.NDArray[np.float32] | None = None
+    ) -> "PoseDataset":
         """
         Take the robot's own frames out of a full rollout buffer, but those where it merely stands still,
-        and the photographs of its targets.
+        and the photographs of its targets. Of stacked frames, the newest counts.
 
         :param buffer: Not yet flattened by a training step
+        :param achieved: What is to be read in the own frames, shape (n_steps, n_envs, state_dim)
+        :param desired: What is to be read in the pictures of the targets, shape (n_steps, n_envs, state_dim);
+            without, these are left out
         :return: A copy, ordered by time
         """
         # (n_steps, n_envs, ...) -> (n, ...)
         seen = buffer.observations
-        is_new = _differs_from_before(seen[keys.ACHIEVED_GOAL], buffer.episode_starts)
-        images, states = seen[keys.IMAGE][is_new], seen[keys.ACHIEVED_GOAL][is_new]
-        if keys.DESIRED_IMAGE in seen:
+        is_new = _differs_from_before(achieved, buffer.episode_starts)
+        images, states = seen[keys.IMAGE][is_new][:, -COLORS:], achieved[is_new]
+        if desired is not None and keys.DESIRED_IMAGE in seen:
             is_start = buffer.episode_starts.astype(bool)
-            images = np.concatenate((images, seen[keys.DESIRED_IMAGE][is_start]))
-            states = np.concatenate((states, seen[keys.DESIRED_GOAL][is_start]))
+            images = np.concatenate((images, seen[keys.DESIRED_IMAGE][is_start][:, -COLORS:]))
+            states = np.concatenate((states, desired[is_start]))
         return cls(images, states)
 
     def sample(self, n: int, rng: np.random.Generator) -> "PoseDataset":
