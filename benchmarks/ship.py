@@ -1,11 +1,10 @@
-"""Turns a finished run into a shipped agent: its files, its measures, its card, and the README's table of all of them."""
+"""Turns a finished run into a shipped agent: its files, its measures and its card."""
 
 import argparse
 import csv
 import json
 import os
 import platform
-import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -16,27 +15,11 @@ import numpy as np
 from sb3_mimic.agents import find_agent, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.evaluation import FIRST_SEED, evaluate
+from sb3_mimic.report import table_of
 
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = REPOSITORY / "rl-trained-agents" / "ppo"
 PACKAGES = ("sb3_mimic", "torch", "stable_baselines3", "rl_zoo3", "pybullet", "gymnasium", "numpy")
-# Name of a measure, what it is called, how many digits it is given with
-MEASURES = {
-    "success": ("success (5 cm)", 3),
-    "success_2cm": ("success at 2 cm", 3),
-    "held": ("held (0.1 m for 50 steps)", 3),
-    "joint_error_deg": ("joint error, deg", 2),
-    "keypoint_error_cm": ("key-point error, cm", 2),
-    "success_from_image": ("success from image (5 cm)", 3),
-    "success_2cm_from_image": ("success from image at 2 cm", 3),
-    "held_from_image": ("held from image", 3),
-    "keypoint_error_cm_from_image": ("key-point error from image, cm", 2),
-    "success_from_image_read_once": ("success from image (5 cm), read once", 3),
-    "keypoint_error_cm_from_image_read_once": ("key-point error from image, read once, cm", 2),
-    "translator_joint_error_deg": ("translator: median joint error, deg", 2),
-    "translator_keypoint_error_cm": ("translator: mean key-point error, cm", 2),
-    "decision_ms": ("one decision from a picture, ms", 2),
-}
 
 
 def machine() -> str:
@@ -73,18 +56,9 @@ def copy_run(run: Path, env_id: str) -> Path:
     return target
 
 
-def value_of(measures: dict[str, Any], name: str) -> str:
-    """:return: A measure with its interval"""
-    if name not in measures:
-        return "-"
-    digits, (low, high) = MEASURES[name][1], measures[name]["interval"]
-    return f"{measures[name]['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
 def card_of(measures: dict[str, Any]) -> str:
     """:return: The card of a shipped agent, as Markdown"""
     env_id = measures["env"]
-    rows = "\n".join(f"| {title} | {value_of(measures, name)} |" for name, (title, _) in MEASURES.items())
     packages = ", ".join(f"{name} {number}" for name, number in measures["packages"].items())
     return f"""# PPO on {env_id}
 
@@ -96,53 +70,32 @@ Replay it, from the top of the repository:
 
     python -m rl_zoo3.enjoy --algo ppo --env {env_id} --gym-packages sb3_mimic
 
-| measure | value [95 % bootstrap interval] |
-|---|---|
-{rows}
+{table_of(measures)}
 
-Measured by `python -m benchmarks.ship --env {env_id}`: {measures["episodes"]} episodes
-(the translator: {measures["translator_joint_error_deg"]["n"]} pictures), deterministic actions,
-seeds from {FIRST_SEED:,}, which training never used. What each measure means stands in the docstring of
-`sb3_mimic.evaluation.evaluate`.
+Measured by `python -m benchmarks.ship --env {env_id}`: {measures["episodes"]} episodes (the translator: 1000 pictures),
+deterministic actions, seeds from {FIRST_SEED:,}, which training never used. What each measure means stands in the
+docstring of `sb3_mimic.evaluation.evaluate`.
 
 Made with {packages}.
 """
 
 
-def write_readme_table() -> None:
-    """Write the measures of all shipped agents between the marks in the README."""
-    every = [json.loads(path.read_text()) for path in sorted(SHIPPED.glob("*/measures.json"))]
-    head = "| | " + " | ".join(f"`{measures['env']}`" for measures in every) + " |\n|---|" + "---|" * len(every)
-    rows = [f"| {title} | " + " | ".join(value_of(m, name) for m in every) + " |" for name, (title, _) in MEASURES.items()]
-    seconds = "| training, s | " + " | ".join(f"{measures['training_seconds']:.0f}" for measures in every) + " |"
-    readme = REPOSITORY / "README.md"
-    table = "\n".join([head, *rows, seconds])
-    text, n_tables = re.subn(
-        r"(<!-- measures -->\n).*?(<!-- /measures -->)", lambda m: f"{m[1]}{table}\n{m[2]}", readme.read_text(), flags=re.S
-    )
-    if n_tables != 1:
-        raise SystemExit("README.md must hold exactly one table between <!-- measures --> and <!-- /measures -->")
-    readme.write_text(text)
-
-
 def main() -> None:
-    """Ship the latest run of an environment; without ``--env``, only write the README's table anew."""
+    """Ship the latest run of an environment."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--env", choices=ENV_IDS, metavar="ID", help="whose latest run to ship")
+    parser.add_argument("--env", choices=ENV_IDS, metavar="ID", required=True, help="whose latest run to ship")
     parser.add_argument("-f", "--folder", default="logs", help="where the runs lie (default: logs)")
     parser.add_argument("--episodes", type=int, default=200)
     args = parser.parse_args()
-    if args.env:
-        run = find_agent(args.env, folder=args.folder)
-        measures = evaluate(load_agent(args.env, folder=args.folder), args.env, args.episodes)
-        measures["training_seconds"] = training_seconds(run)
-        measures["machine"] = machine()
-        measures["packages"] = {name: version(name) for name in PACKAGES}
-        target = copy_run(run, args.env)
-        (target / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
-        (target / "README.md").write_text(card_of(measures))
-        print(f"Shipped {run} as {target}")
-    write_readme_table()
+    run = find_agent(args.env, folder=args.folder)
+    measures = evaluate(load_agent(args.env, folder=args.folder), args.env, args.episodes)
+    measures["training_seconds"] = training_seconds(run)
+    measures["machine"] = machine()
+    measures["packages"] = {name: version(name) for name in PACKAGES}
+    target = copy_run(run, args.env)
+    (target / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
+    (target / "README.md").write_text(card_of(measures))
+    print(f"Shipped {run} as {target}")
 
 
 if __name__ == "__main__":

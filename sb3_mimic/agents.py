@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_mimic import keys
+from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, NoTranslatorError
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.zoo import trained_agents_folder
@@ -116,6 +117,20 @@ def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
         f"No {algo} agent for {env_id}{f' with number {exp_id}' if exp_id else ''} in {root / algo}. {have}"
         f" Train one with: python -m rl_zoo3.train --algo {algo} --env {env_id} --gym-packages sb3_mimic, then pass -f logs."
     )
+
+
+def find_agents(algo: str = "ppo", folder: str | None = None) -> list[str]:
+    """
+    :param algo: Name of an algorithm
+    :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
+    :return: The ids of all environments of ours that there is an agent for
+    :raises AgentNotFoundError: When there is none
+    """
+    root = (trained_agents_folder() if folder is None else Path(folder)) / algo
+    found = [env_id for env_id in ENV_IDS if list(root.glob(f"{env_id}_*/{env_id}.zip"))]
+    if not found:
+        raise AgentNotFoundError(f"There is no trained agent in {root}. Train one, then pass -f logs.")
+    return found
 
 
 def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Agent:

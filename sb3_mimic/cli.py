@@ -32,17 +32,22 @@ def build_parser() -> argparse.ArgumentParser:
     imitate.add_argument("--steps", type=_positive, default=100, help="control steps for each picture (default: 100)")
     imitate.set_defaults(run=_imitate)
 
-    evaluate = commands.add_parser("evaluate", help="measure an agent on poses it has never seen")
-    _add_env(evaluate)
+    evaluate = commands.add_parser("evaluate", help="measure agents on episodes they have never seen")
+    which = evaluate.add_mutually_exclusive_group(required=True)
+    _add_env(which, required=False)
+    which.add_argument("--all", action="store_true", help="every agent there is, one after the other")
     _add_agent(evaluate)
     evaluate.add_argument("--episodes", type=_positive, default=200, help="episodes per measure (default: 200)")
     evaluate.add_argument("-o", "--output", type=Path, help="where to write the JSON (default: evaluation-ENV.json)")
+    evaluate.add_argument(
+        "--table", type=Path, metavar="FILE", help="a Markdown file: the table goes between its <!-- measures --> marks"
+    )
     evaluate.set_defaults(run=_evaluate)
     return parser
 
 
-def _add_env(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--env", required=True, choices=ENV_IDS, metavar="ID", help=f"one of: {', '.join(ENV_IDS)}")
+def _add_env(parser: argparse._ActionsContainer, required: bool = True) -> None:
+    parser.add_argument("--env", required=required, choices=ENV_IDS, metavar="ID", help=f"one of: {', '.join(ENV_IDS)}")
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
@@ -111,17 +116,21 @@ def _imitate(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from sb3_mimic.agents import load_agent
+    from sb3_mimic.agents import find_agents, load_agent
     from sb3_mimic.evaluation import evaluate
+    from sb3_mimic.report import overview, table_of, write_between_marks
 
-    results = evaluate(load_agent(args.env, args.algo, args.folder, args.exp_id), args.env, args.episodes)
-    for name, measure in results.items():
-        if isinstance(measure, dict):
-            low, high = measure["interval"]
-            print(f"{name:32} {measure['value']:8.3f}   [{low:.3f}, {high:.3f}]   n = {measure['n']}")
-    output = args.output or Path(f"evaluation-{args.env}.json")
-    output.write_text(json.dumps(results, indent=2) + "\n")
+    env_ids = find_agents(args.algo, args.folder) if args.all else [args.env]
+    every = []
+    for env_id in env_ids:
+        every.append(evaluate(load_agent(env_id, args.algo, args.folder, args.exp_id), env_id, args.episodes))
+        print(f"\n{env_id}\n{table_of(every[-1])}", flush=True)
+    output = args.output or Path(f"evaluation-{'all' if args.all else args.env}.json")
+    output.write_text(json.dumps(every if args.all else every[0], indent=2) + "\n")
     print(f"Wrote {output}")
+    if args.table:
+        write_between_marks(args.table, overview(every))
+        print(f"Wrote the table in {args.table}")
 
 
 def _joints(env: Any, pose: Any) -> dict[str, float]:

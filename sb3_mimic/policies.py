@@ -123,10 +123,14 @@ class FusedPolicy(StatePolicy):
 class RecurrentStatePolicy(_TranslatorPolicy, RecurrentMultiInputActorCriticPolicy):
     """
     :class:`StatePolicy` with an LSTM, for ``RecurrentPPO``. Arguments: those of sb3-contrib's
-    ``RecurrentMultiInputActorCriticPolicy``, and ``translator_class`` and ``translator_kwargs``.
+    ``RecurrentMultiInputActorCriticPolicy``, with a smaller LSTM, for the actor alone,
+    and ``translator_class`` and ``translator_kwargs``.
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
+
+    def __init__(self, *args: Any, lstm_hidden_size: int = 64, enable_critic_lstm: bool = False, **kwargs: Any):
+        super().__init__(*args, lstm_hidden_size=lstm_hidden_size, enable_critic_lstm=enable_critic_lstm, **kwargs)
 
 
 class RecurrentPixelPolicy(RecurrentStatePolicy):

@@ -39,7 +39,8 @@ def _has_entry(file: Path, env_id: str) -> bool:
 
 def sample_ppo_params(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
     """
-    The zoo's search space for PPO, without the corners in which pictures fill the memory or a trial takes hours.
+    The zoo's search space for PPO, recurrent or not, without the corners in which pictures fill the memory or a trial takes
+    hours.
 
     Names are the zoo's, so that its ``--trial-id`` understands the result.
 
@@ -148,7 +149,7 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
         # Small networks are fastest on one thread; the translator takes more for itself
         th.set_num_threads(1)
     if manager.optimize_hyperparameters:
-        exp_manager.HYPERPARAMS_SAMPLER["ppo"] = sample_ppo_params
+        exp_manager.HYPERPARAMS_SAMPLER |= dict.fromkeys(("ppo", "ppo_lstm"), sample_ppo_params)
         return
     manager.show_progress = True
     if manager.save_freq < 0:
