@@ -14,6 +14,7 @@ from PIL import Image
 from sb3_mimic import pictures
 from sb3_mimic.cli import main
 from sb3_mimic.errors import NoTranslatorError, PictureError
+from sb3_mimic.report import value_of
 from sb3_mimic.zoo import trained_agents_folder
 
 ENV_ID = "MimicReacher3D-v0"

@@ -80,9 +80,9 @@ def reacher_6d(**options: Any) -> MimicEnv:
     elbow = (("elbow", PITCH_AXIS, math.radians(20), math.radians(120)),)
     hand = (("wrist_pitch", PITCH_AXIS, -wrist, wrist), ("wrist_yaw", Z_AXIS, -wrist, wrist))
     segments = (
-        urdf.Segment("upper_arm", shoulder, 0.28, 0.055, 0.5, UPPER_ARM),
-        urdf.Segment("forearm", elbow, 0.24, 0.045, 0.4, FOREARM),
-        urdf.Segment("hand", hand, 0.14, 0.04, 0.25, WRIST, ball=(0.055, HAND), armature=0.004),
+        urdf.Segment("upper_arm", shoulder, 0.28, 0.06, 0.5, UPPER_ARM, is_coarse=True),
+        urdf.Segment("forearm", elbow, 0.24, 0.05, 0.4, FOREARM, is_coarse=True),
+        urdf.Segment("hand", hand, 0.14, 0.045, 0.25, WRIST, (0.06, HAND), armature=0.004, is_coarse=True),
     )
     spec = RobotSpec(
         model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),

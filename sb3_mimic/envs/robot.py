@@ -9,6 +9,7 @@ import pybullet as p
 
 from sb3_mimic.envs.control import Control, torque
 from sb3_mimic.envs.simulation import Simulation
+from sb3_mimic.envs.urdf import MESHES
 
 FloatArray = npt.NDArray[np.floating]
 Vector = tuple[float, float, float]
@@ -79,7 +80,7 @@ class Robot:
     def __init__(self, simulation: Simulation, spec: RobotSpec):
         self.simulation = simulation
         self.spec = spec
-        self._body = simulation.load(spec.model)
+        self._body = simulation.load(spec.model, MESHES)
         joint_index, link_index, limits = {}, {}, {}
         for index in range(p.getNumJoints(self._body, physicsClientId=simulation.client)):
             details = p.getJointInfo(self._body, index, physicsClientId=simulation.client)

@@ -1,10 +1,10 @@
 """One PyBullet client and its clock: the only place that opens, steps, saves and closes a world."""
 
-import os
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pybullet as p
@@ -68,21 +68,19 @@ class Simulation:
             raise RuntimeError("This simulation is closed. Make a new environment to go on.")
         return self._client
 
-    def load(self, urdf: str) -> int:
+    def load(self, urdf: str, meshes: Mapping[str, str] | None = None) -> int:
         """
         Load a body with a fixed base. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
+        :param meshes: Name and content of each file that it refers to
         :return: The body's id
         """
-        file, path = tempfile.mkstemp(suffix=".urdf")
-        try:
-            with os.fdopen(file, "w") as stream:
-                stream.write(urdf)
-            body: int = p.loadURDF(path, useFixedBase=True, physicsClientId=self.client)
-            return body
-        finally:
-            os.remove(path)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in {"robot.urdf": urdf, **(meshes or {})}.items():
+                Path(folder, name).write_text(content)
+            body: int = p.loadURDF(f"{folder}/robot.urdf", useFixedBase=True, physicsClientId=self.client)
+        return body
 
     def step(self) -> None:
         """Advance the world by :attr:`dt`."""

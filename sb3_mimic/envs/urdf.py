@@ -1,5 +1,7 @@
-"""Writes the URDF of limbs from capsules and spheres: no model files."""
+"""Writes the URDF of limbs from capsules and spheres, or from meshes of few faces: no model files."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Vector = tuple[float, float, float]
@@ -8,6 +10,7 @@ Color = tuple[float, float, float]
 Hinge = tuple[str, Vector, float, float]
 
 NO_OFFSET: Vector = (0.0, 0.0, 0.0)
+N_SIDES = 6
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Segment:
     :param mass: Mass, in kg
     :param color: Red, green, blue, each in [0, 1]
     :param ball: Radius (m) and colour of a ball at its tip, such as a hand; it weighs nothing of its own
+    :param is_coarse: Whether to draw a six-sided prism and a twenty-sided ball: half the work for the renderer
     :param armature: Inertia of the motors' rotors, as felt at the joints, in kg m^2
     """
 
@@ -36,6 +40,7 @@ class Segment:
     color: Color
     ball: tuple[float, Color] | None = None
     armature: float = 0.0
+    is_coarse: bool = False
 
     def __post_init__(self) -> None:
         if min(self.length, self.radius, self.mass) <= 0:
@@ -71,6 +76,53 @@ def sphere(radius: float, offset: Vector, color: Color) -> str:
     :return: A piece of URDF: what a link looks like
     """
     return _visual(f'<sphere radius="{radius}"/>', color, f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>')
+
+
+def coarse_ball(radius: float, offset: Vector, color: Color) -> str:
+    """
+    :param radius: In m
+    :param offset: Where its middle is on the link, in m
+    :param color: Red, green, blue, each in [0, 1]
+    :return: A piece of URDF: what a link looks like
+    """
+    geometry = f'<mesh filename="icosahedron.obj" scale="{radius} {radius} {radius}"/>'
+    return _visual(geometry, color, f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>')
+
+
+def _prism() -> str:
+    """:return: An OBJ file: a prism of length and radius 1, along the x axis"""
+    angles = [2 * math.pi * side / N_SIDES for side in range(N_SIDES)]
+    vertices = [(x, math.cos(angle), math.sin(angle)) for x in (0, 1) for angle in angles]
+    faces = []
+    for side in range(N_SIDES):
+        a, b = side, (side + 1) % N_SIDES
+        faces += [(a, b, b + N_SIDES), (a, b + N_SIDES, a + N_SIDES)]
+    for side in range(1, N_SIDES - 1):
+        faces += [(0, side + 1, side), (N_SIDES, N_SIDES + side, N_SIDES + side + 1)]
+    return _obj(vertices, faces)
+
+
+def _icosahedron() -> str:
+    """:return: An OBJ file: an icosahedron of radius 1"""
+    # Top, five around it, five below these, bottom
+    height = 1 / math.sqrt(5)
+    rings = [(level, 2 * math.pi * (step + (level < 0) / 2) / 5) for level in (height, -height) for step in range(5)]
+    ring = [(2 * height * math.cos(angle), 2 * height * math.sin(angle), level) for level, angle in rings]
+    faces = []
+    for step in range(5):
+        upper, upper_next, lower, lower_next = 1 + step, 1 + (step + 1) % 5, 6 + step, 6 + (step + 1) % 5
+        faces += [(0, upper, upper_next), (11, lower_next, lower), (upper, lower, upper_next), (upper_next, lower, lower_next)]
+    return _obj([(0.0, 0.0, 1.0), *ring, (0.0, 0.0, -1.0)], faces)
+
+
+def _obj(vertices: Sequence[Vector], faces: Sequence[tuple[int, int, int]]) -> str:
+    # Vertices are numbered from 1
+    lines = [f"v {x} {y} {z}" for x, y, z in vertices] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces]
+    return "\n".join(lines) + "\n"
+
+
+# The meshes that a URDF of ours may refer to: name and content of each file
+MESHES = {"prism.obj": _prism(), "icosahedron.obj": _icosahedron()}
 
 
 def _visual(geometry: str, color: Color, origin: str = "") -> str:
@@ -109,11 +161,16 @@ def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
     along = mass * radius**2 / 2 + segment.armature
     across = mass * (3 * radius**2 + length**2) / 12 + segment.armature
     body = _inertial(mass, (along, across, across), (length / 2, 0.0, 0.0))
-    origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
-    look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
+    if segment.is_coarse:
+        # Longer by its radius, so that it fills the bends
+        scale = f'scale="{length + radius} {radius} {radius}"'
+        look = _visual(f'<mesh filename="prism.obj" {scale}/>', segment.color, f'<origin xyz="{-radius / 2} 0 0"/>')
+    else:
+        origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
+        look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
     if segment.ball is not None:
         ball_radius, ball_color = segment.ball
-        look += sphere(ball_radius, (length, 0.0, 0.0), ball_color)
+        look += (coarse_ball if segment.is_coarse else sphere)(ball_radius, (length, 0.0, 0.0), ball_color)
     parts.append(f'<link name="{segment.name}">{body}{look}</link>')
     return "".join(parts)
 
