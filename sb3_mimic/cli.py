@@ -75,8 +75,8 @@ def _photograph(args: argparse.Namespace) -> None:
     env = _make(args.env)
     observation, _ = env.reset(seed=args.seed)
     if keys.DESIRED_IMAGE not in observation:
-        raise PictureError(f"{args.env} has no camera in its observation. Use an id without 'State'.")
-    pose = observation[keys.DESIRED_GOAL]
+        raise PictureError(f"{args.env} shows no pictures. Use an id without 'State' or 'Sparse'.")
+    pose = env.desired_goal
     pictures.write_picture(args.output, observation[keys.DESIRED_IMAGE])
     truth = pictures.write_truth(args.output, args.env, pose, _joints(env, pose))
     print(f"Wrote {args.output} and, beside it, the truth: {truth}")

@@ -14,7 +14,7 @@ from PIL import Image
 from sb3_mimic import pictures
 from sb3_mimic.cli import main
 from sb3_mimic.errors import NoTranslatorError, PictureError
-from sb3_mimic.report import value_of
+from sb3_mimic.report import value_of, write_between_marks
 from sb3_mimic.zoo import trained_agents_folder
 
 ENV_ID = "MimicReacher3D-v0"
@@ -208,3 +208,49 @@ def test_an_agent_without_translator_cannot_imitate(make_env):
     model = PPO("MultiInputPolicy", make_env("MimicReacherPlaneState-v0"), device="cpu")
     with pytest.raises(NoTranslatorError, match="id with pictures"):
         _ = Agent(model).translator
+
+
+def test_evaluate_all_measures_every_agent_and_writes_the_table(tmp_path, capsys):
+    """A folder with two agents, one of which only sees its goal"""
+    env_ids = ["MimicReacherPlane-v0", "MimicReacherPlanePixels-v0"]
+    for env_id in env_ids:
+        shutil.copytree(trained_agents_folder() / "ppo" / f"{env_id}_1", tmp_path / "ppo" / f"{env_id}_1")
+    readme, output = tmp_path / "README.md", tmp_path / "all.json"
+    readme.write_text("before\n<!-- measures -->\nold\n<!-- /measures -->\nafter\n")
+    command = ["evaluate", "--all", "-f", str(tmp_path), "--episodes", "3", "-o", str(output), "--table", str(readme)]
+    assert main(command) == 0
+    every = json.loads(output.read_text())
+    assert [measures["env"] for measures in every] == env_ids
+    assert "success_from_image" in every[0]
+    assert "success_from_image" not in every[1], "it never acts on anything but a picture"
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- measures -->\n| ")
+    assert text.endswith("|\n<!-- /measures -->\nafter\n")
+    for measures in every:
+        assert f"| `{measures['env']}` | {value_of(measures, 'success')} |" in text
+    assert "old" not in text
+    assert "3/3" in capsys.readouterr().err, "progress is shown"
+
+
+def test_a_table_without_marks_is_refused_and_the_file_left_alone(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("no marks\n")
+    with pytest.raises(ValueError, match=r"exactly one table.*found 0"):
+        write_between_marks(readme, "| |")
+    assert readme.read_text() == "no marks\n"
+
+
+def test_evaluate_all_without_agents_says_so(tmp_path, capsys):
+    assert main(["evaluate", "--all", "-f", str(tmp_path)]) == 2
+    assert "no trained agent" in capsys.readouterr().err
+
+
+def test_an_agent_that_only_sees_its_goal_imitates(tmp_path, capsys):
+    env_id, picture = "MimicReacherPlanePixels-v0", tmp_path / "pose.png"
+    assert main(["photograph", "--env", env_id, "--seed", "4", "-o", str(picture)]) == 0
+    command = ["imitate", "--env", env_id, "--image", str(picture), "-o", str(tmp_path / "out.gif")]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "estimated pose (deg): shoulder" in printed
+    error = float(printed.split("pose taken: joint error ")[1].split()[0])
+    assert error < 20

@@ -6,14 +6,19 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import yaml
 from conftest import REPOSITORY
+from rl_zoo3.utils import get_class_by_name
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 
-from sb3_mimic import ENV_IDS
+from sb3_mimic import ENV_IDS, keys
+from sb3_mimic.envs.registration import POSE_IDS
+from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
-from sb3_mimic.policies import StatePolicy
+from sb3_mimic.policies import RecurrentPixelPolicy, StatePolicy
 from sb3_mimic.zoo import hyperparams_file
 
 ENV_ID = "MimicReacher3D-v0"
@@ -123,13 +128,47 @@ def test_conf_file_and_foreign_ids_are_left_alone(run_python, tmp_path):
     assert f"rl_zoo3{os.sep}hyperparams{os.sep}ppo.yml" in foreign
 
 
-def test_every_id_has_hyperparameters_that_are_data():
-    entries = yaml.safe_load(hyperparams_file("ppo").read_text())
-    assert set(entries) == set(ENV_IDS)
-    for entry in entries.values():
-        assert entry["policy"].startswith("sb3_mimic.policies.")
+@pytest.mark.parametrize(("algo", "algorithm", "ids"), [("ppo", PPO, ENV_IDS), ("ppo_lstm", RecurrentPPO, POSE_IDS)])
+def test_every_id_has_hyperparameters_that_are_data(algo, algorithm, ids):
+    entries = yaml.safe_load(hyperparams_file(algo).read_text())
+    assert set(entries) == set(ids)
+    for env_id, entry in entries.items():
+        policy = get_class_by_name(entry["policy"]) if "." in entry["policy"] else algorithm.policy_aliases[entry["policy"]]
+        assert issubclass(policy, algorithm.policy_aliases["MultiInputPolicy"])
+        if env_id in POSE_IDS:
+            observed = set(gym.spec(env_id).kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS))
+            assert set(policy.default_features_extractor_class.keys) <= observed, "the policy sees what the id shows"
+            assert (keys.IMAGE in observed) == ("callback" in entry), "where there are pictures, they are learnt from"
         for key in ("policy_kwargs", "normalize"):
             assert not isinstance(entry.get(key), str), "rl-zoo3 would evaluate it"
+
+
+def test_recurrent_policies_train_on_and_are_optimized(run_python, tmp_path):
+    """Trained, stopped, continued, replayed and tuned, with an id that can only see its goal"""
+    env_id = "MimicReacherPlanePixels-v0"
+    command = ("-m", "rl_zoo3.train", "--algo", "ppo_lstm", "--env", env_id, "--gym-packages", "sb3_mimic", "--seed", "1")
+    assert f"hyperparams{os.sep}ppo_lstm.yml" in run_python(*command, "-n", "2048", cwd=tmp_path)
+    agent = f"logs/ppo_lstm/{env_id}_1/{env_id}.zip"
+    assert "Loading pretrained agent" in run_python(*command, "-n", "2048", "-i", agent, cwd=tmp_path)
+    enjoy = ("-m", "rl_zoo3.enjoy", "--algo", "ppo_lstm", "--env", env_id, "--gym-packages", "sb3_mimic")
+    assert "Episode Length 100" in run_python(*enjoy, "-f", "logs", "-n", "100", cwd=tmp_path)
+    run_python(
+        *command, "-optimize", "-n", "4096", "--n-trials", "1", "--n-evaluations", "1", "--eval-episodes", "1",
+        "--optimization-log-path", "trials", "--no-optim-plots", cwd=tmp_path,
+    )  # fmt: skip
+    for path in (tmp_path / agent, *tmp_path.glob("trials/trial_*/best_model.zip")):
+        policy = RecurrentPPO.load(path, device="cpu").policy
+        assert type(policy) is RecurrentPixelPolicy
+        assert type(policy.features_extractor) is PixelExtractor
+        assert policy.translator is not None
+
+
+@pytest.mark.parametrize("mode", ["Pixels", "Fused", "Sparse"])
+def test_every_mode_trains_and_is_replayed(mode, run_python, tmp_path):
+    env_id = f"MimicHalfHumanoid{mode}-v0"
+    options = ("--algo", "ppo", "--env", env_id, "--gym-packages", "sb3_mimic")
+    run_python("-m", "rl_zoo3.train", *options, "-n", "2048", cwd=tmp_path)
+    assert "Episode Length 100" in run_python("-m", "rl_zoo3.enjoy", *options, "-f", "logs", "-n", "100", cwd=tmp_path)
 
 
 def test_an_unknown_zoo_is_warned_of(monkeypatch):
@@ -154,4 +193,4 @@ def test_installing_twice_wraps_once():
 def test_an_algorithm_without_hyperparameters_is_refused(run_python, tmp_path):
     command = [part if part != "ppo" else "sac" for part in CARD_COMMAND]
     printed = run_python(*command, "-n", "64", expect=1, cwd=tmp_path)
-    assert "no hyperparameters of sac for MimicReacher3D-v0, only of ppo" in printed
+    assert "no hyperparameters of sac for MimicReacher3D-v0, only of ppo, ppo_lstm" in printed
