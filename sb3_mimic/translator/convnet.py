@@ -38,6 +38,6 @@ class ConvNetTranslator(Translator):
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
         batch_size, n_frames = images.shape[:2]
         # A plain background is white: turned to zero, it weighs nothing
-        ink = 1 - images.flatten(0, 1).contiguous(memory_format=th.channels_last).float() / 255
+        ink = images.flatten(0, 1).contiguous(memory_format=th.channels_last).float().div_(255).neg_().add_(1)
         states = self.head(self.trunk(ink))
         return states.view(batch_size, n_frames, self.state_dim), None
