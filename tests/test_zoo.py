@@ -13,6 +13,7 @@ from conftest import REPOSITORY
 from rl_zoo3.utils import get_class_by_name
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_mimic import ENV_IDS, keys
 from sb3_mimic.envs.registration import POSE_IDS
@@ -134,7 +135,7 @@ def test_every_id_has_hyperparameters_that_are_data(algo, algorithm, ids):
     assert set(entries) == set(ids)
     for env_id, entry in entries.items():
         policy = get_class_by_name(entry["policy"]) if "." in entry["policy"] else algorithm.policy_aliases[entry["policy"]]
-        assert issubclass(policy, algorithm.policy_aliases["MultiInputPolicy"])
+        assert issubclass(policy, ActorCriticPolicy)
         if env_id in POSE_IDS:
             observed = set(gym.spec(env_id).kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS))
             assert set(policy.default_features_extractor_class.keys) <= observed, "the policy sees what the id shows"
