@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).parent.parent
 RESULTS, DOCS = REPOSITORY / "benchmarks" / "rewards.jsonl", REPOSITORY / "docs"
 PACKAGES = ("torch", "stable_baselines3", "pybullet", "gymnasium", "numpy")
 # Steps of training: long enough for the best to be nearly done, short enough for the others to differ from them
-BUDGETS = {"MimicReacherPlane": 49_152, "MimicReacher3D": 98_304}
+BUDGETS = {"MimicReacherPlane": 65_536, "MimicReacher3D": 65_536}
 N_SEEDS = 5
 # Poses of the learning curves: neither among the seeds of training nor among those of the final measures
 FIRST_SEED, N_POSES = 500_000, 32
@@ -71,12 +71,12 @@ MIXTURES = {
     "joint progress, small costs": Mixture(
         {"joint_progress": 1.0, "electricity": -0.0005, "stall_torque": -0.0005}, colour="#0072B2"
     ),
-    "joint progress": Mixture({"joint_progress": 1.0}, colour="#56B4E9"),
     "key-point progress": Mixture({"keypoint_progress": 1.0}, colour="#D55E00"),
     "sparse": Mixture({"sparse": 1.0}, colour="#000000", line="--"),
-    "joint distance": Mixture({"joint_distance": -1.0}, colour="#0072B2", line="--"),
-    "joint and pixel progress": Mixture({"joint_progress": 1.0, "pixel_progress": 100.0}, colour="#CC79A7"),
     "pixel progress": Mixture({"pixel_progress": 100.0}, colour="#009E73"),
+    "joint and pixel progress": Mixture({"joint_progress": 1.0, "pixel_progress": 100.0}, colour="#CC79A7"),
+    "joint distance": Mixture({"joint_distance": -1.0}, colour="#0072B2", line="--"),
+    "joint progress": Mixture({"joint_progress": 1.0}, colour="#56B4E9"),
     "key-point distance": Mixture({"keypoint_distance": -1.0}, colour="#D55E00", line="--"),
     "joint progress, 20 x the costs": Mixture(
         {"joint_progress": 1.0, "electricity": -0.01, "stall_torque": -0.01}, colour="#56B4E9", line=":"
