@@ -129,7 +129,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     output.write_text(json.dumps(every if args.all else every[0], indent=2) + "\n")
     print(f"Wrote {output}")
     if args.table:
-        write_between_marks(args.table, overview(every))
+        write_between_marks(args.table, "measures", overview(every))
         print(f"Wrote the table in {args.table}")
 
 

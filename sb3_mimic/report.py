@@ -37,7 +37,6 @@ OVERVIEW = (
     "translator_keypoint_error_cm",
     "decision_ms",
 )
-BEGIN, END = "<!-- measures -->\n", "<!-- /measures -->"
 
 
 def value_of(measures: Measures, name: str) -> str:
@@ -69,15 +68,17 @@ def overview(every: Sequence[Measures]) -> str:
     return "\n".join([*lines, *("\n" + walker for walker in walkers)])
 
 
-def write_between_marks(file: Path, table: str) -> None:
+def write_between_marks(file: Path, name: str, text: str) -> None:
     """
-    Replace what stands between the marks in a Markdown file.
+    Replace what stands between two marks in a Markdown file.
 
-    :param file: The file
-    :param table: What is to stand there
-    :raises ValueError: When the file does not hold exactly one pair of marks; it is left as it is
+    :param file: Holds the marks ``<!-- name -->`` and ``<!-- /name -->``, once each, on lines of their own
+    :param name: Name of the marks
+    :param text: What is to stand there
+    :raises ValueError: When the marks are not there, or several times; the file is left as it is
     """
-    text, n_tables = re.subn(f"({BEGIN}).*?({END})", lambda m: f"{m[1]}{table}\n{m[2]}", file.read_text(), flags=re.S)
-    if n_tables != 1:
-        raise ValueError(f"{file} must hold exactly one table between the lines {BEGIN.strip()} and {END}, found {n_tables}")
-    file.write_text(text)
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    changed, n_places = re.subn(f"({begin}\n).*?({end})", lambda m: f"{m[1]}{text}\n{m[2]}", file.read_text(), flags=re.S)
+    if n_places != 1:
+        raise ValueError(f"{file} must hold the lines {begin} and {end} exactly once, found {n_places} such places")
+    file.write_text(changed)

@@ -235,8 +235,8 @@ def test_evaluate_all_measures_every_agent_and_writes_the_table(tmp_path, capsys
 def test_a_table_without_marks_is_refused_and_the_file_left_alone(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no marks\n")
-    with pytest.raises(ValueError, match=r"exactly one table.*found 0"):
-        write_between_marks(readme, "| |")
+    with pytest.raises(ValueError, match=r"exactly once, found 0"):
+        write_between_marks(readme, "measures", "| |")
     assert readme.read_text() == "no marks\n"
 
 
