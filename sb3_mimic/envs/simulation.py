@@ -68,18 +68,20 @@ class Simulation:
             raise RuntimeError("This simulation is closed. Make a new environment to go on.")
         return self._client
 
-    def load(self, urdf: str) -> int:
+    def load(self, urdf: str, is_fixed: bool = True) -> int:
         """
-        Load a body with a fixed base. All bodies must be loaded before the first reset or saved state.
+        Load a body. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
+        :param is_fixed: Whether its base stays where it is. The inertia of a body that moves freely is taken from the URDF.
         :return: The body's id
         """
+        flags = 0 if is_fixed else p.URDF_USE_INERTIA_FROM_FILE
         file, path = tempfile.mkstemp(suffix=".urdf")
         try:
             with os.fdopen(file, "w") as stream:
                 stream.write(urdf)
-            body: int = p.loadURDF(path, useFixedBase=True, physicsClientId=self.client)
+            body: int = p.loadURDF(path, useFixedBase=is_fixed, flags=flags, physicsClientId=self.client)
             return body
         finally:
             os.remove(path)
