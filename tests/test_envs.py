@@ -12,10 +12,11 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from sb3_mimic import ENV_IDS, keys
+from sb3_mimic import keys
+from sb3_mimic.envs.registration import POSE_IDS
 
 N_STEPS = 40
-IMAGE_IDS = [env_id for env_id in ENV_IDS if "State" not in env_id]
+IMAGE_IDS = [env_id for env_id in POSE_IDS if "State" not in env_id]
 
 
 def episode(env: gym.Env, seed: int = 3, n_steps: int = N_STEPS) -> list[np.ndarray]:
@@ -34,7 +35,7 @@ def assert_same(one: list[np.ndarray], other: list[np.ndarray]) -> None:
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_checkers_have_nothing_to_say(env_id, make_env):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -42,7 +43,7 @@ def test_checkers_have_nothing_to_say(env_id, make_env):
         gymnasium_check_env(make_env(env_id).unwrapped, skip_render_check=True)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_observations_lie_in_their_finite_space(env_id, make_env):
     env = make_env(env_id)
     for space in env.observation_space.spaces.values():
@@ -58,7 +59,7 @@ def test_observations_lie_in_their_finite_space(env_id, make_env):
             observation = env.unwrapped.step(action)[0]
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_same_seed_same_episode(env_id, make_env):
     env = make_env(env_id)
     first = episode(env)
@@ -70,7 +71,7 @@ def test_same_seed_same_episode(env_id, make_env):
     assert not np.array_equal(first[0], episode(env, seed=4)[0])
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_same_seed_same_episode_in_other_processes(env_id, run_python):
     code = (
         "import hashlib, sys; sys.path.insert(0, 'tests'); import gymnasium as gym, sb3_mimic, numpy as np;"
@@ -81,7 +82,7 @@ def test_same_seed_same_episode_in_other_processes(env_id, run_python):
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_restored_state_goes_on_alike(env_id, make_env):
     env = make_env(env_id)
     env.reset(seed=0)
@@ -100,7 +101,7 @@ def test_restored_state_goes_on_alike(env_id, make_env):
     assert_same(*futures)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_pickled_environment_goes_on_alike(env_id, make_env):
     env = make_env(env_id)
     env.reset(seed=0)
@@ -131,7 +132,7 @@ def test_subprocesses_see_the_same():
         dummy.close()
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_goals_are_photographs_of_states(env_id, make_env):
     env = make_env(env_id)
     observation, _ = env.reset(seed=5)
@@ -143,7 +144,7 @@ def test_goals_are_photographs_of_states(env_id, make_env):
         np.testing.assert_array_equal(env.unwrapped.camera.render(env.unwrapped.simulation), observation[keys.DESIRED_IMAGE])
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_poses_cover_the_whole_range_and_differ(env_id, make_env):
     env = make_env(env_id)
     n_joints = env.unwrapped.pose_layout.n_joints
@@ -154,7 +155,7 @@ def test_poses_cover_the_whole_range_and_differ(env_id, make_env):
         assert np.abs(joints.mean(axis=0)).max() < 0.2
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_asking_for_a_pose(env_id, make_env):
     env = make_env(env_id)
     first, _ = env.reset(seed=1)
@@ -175,7 +176,7 @@ def test_asking_for_a_pose(env_id, make_env):
     assert clipped[keys.DESIRED_GOAL][0] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_asking_in_mid_episode_leaves_the_robot_alone(env_id, make_env):
     env, other = make_env(env_id), make_env(env_id)
     goal = other.reset(seed=9)[0][keys.DESIRED_GOAL]
@@ -188,7 +189,7 @@ def test_asking_in_mid_episode_leaves_the_robot_alone(env_id, make_env):
     np.testing.assert_array_equal(env.step(action)[0][keys.OBSERVATION], other.step(action)[0][keys.OBSERVATION])
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_bad_goals_are_refused(env_id, make_env):
     env = make_env(env_id)
     goal = env.reset(seed=0)[0][keys.DESIRED_GOAL]
@@ -209,7 +210,7 @@ def test_bad_goal_pictures_are_refused(env_id, make_env):
             env.reset(options={"desired_image": bad})
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_bad_actions_are_refused_and_the_episode_goes_on(env_id, make_env):
     env, other = make_env(env_id), make_env(env_id)
     env.reset(seed=0)
@@ -224,7 +225,7 @@ def test_bad_actions_are_refused_and_the_episode_goes_on(env_id, make_env):
     )
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_reward_of_one_step_is_the_reward_of_a_batch(env_id, make_env):
     env = make_env(env_id)
     observation, _ = env.reset(seed=0)
@@ -243,7 +244,7 @@ def test_reward_of_one_step_is_the_reward_of_a_batch(env_id, make_env):
     np.testing.assert_allclose(batch, rewards)
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_passive_motion_gains_no_speed(env_id, make_env):
     """Without torque and gravity, kinetic energy can only be lost: no joint gets faster than the fastest was"""
     env = make_env(env_id)
@@ -292,7 +293,7 @@ def test_a_closed_environment_drives_nobody_elses_world(make_env):
         env.reset()
 
 
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", POSE_IDS)
 def test_rendering_changes_nothing_and_shows_the_robot(env_id, make_env):
     env, plain = make_env(env_id, render_mode="rgb_array"), make_env(env_id)
     env.reset(seed=0)

@@ -11,10 +11,10 @@ _FACTORIES = {
 # One id per observation mode: rl-zoo3 does not hand env_kwargs to the environment it evaluates in
 _MODES: dict[str, dict[str, bool]] = {"": {}, "State": {"images": False}}
 
-# What has no goals knows no observation modes
-WALK_ID, WALK_FACTORY, WALK_STEPS = "MimicHumanoidWalk-v0", "sb3_mimic.envs.walk:humanoid_walk", 1000
-
-ENV_IDS = tuple(f"{body}{mode}-v0" for body in _FACTORIES for mode in _MODES)
+POSE_IDS = tuple(f"{body}{mode}-v0" for body in _FACTORIES for mode in _MODES)
+# It has no goals, and so no observation modes
+WALK_ID, WALK_STEPS = "MimicHumanoidWalk-v0", 1000
+ENV_IDS = (*POSE_IDS, WALK_ID)
 
 
 def register_envs() -> None:
@@ -28,4 +28,4 @@ def register_envs() -> None:
                 max_episode_steps=MAX_EPISODE_STEPS,
                 disable_env_checker=True,
             )
-    gym.register(id=WALK_ID, entry_point=WALK_FACTORY, max_episode_steps=WALK_STEPS, disable_env_checker=True)
+    gym.register(id=WALK_ID, entry_point="sb3_mimic.envs.walk:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True)

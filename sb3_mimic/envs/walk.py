@@ -20,8 +20,8 @@ from sb3_mimic.envs.walker import FEET, JOINTS, Walker
 Observation = dict[str, npt.NDArray[np.float32]]
 Info = Mapping[str, Any]
 
-# Joints are damped explicitly: longer steps would shake the light ones. Three of them make one decision.
-TIMESTEP, STEPS_PER_DECISION = 1 / 120, 3
+# Joints are damped explicitly: longer steps would shake the light ones. Two of them make one decision.
+TIMESTEP, STEPS_PER_DECISION = 1 / 120, 2
 DT = TIMESTEP * STEPS_PER_DECISION
 # Height of the trunk's centre of mass when standing, and below which the body has fallen, in m
 STANDING_HEIGHT, FALLEN_HEIGHT = 1.34, 1.0
@@ -31,6 +31,7 @@ START_NOISE = 0.1
 # Velocities are shown in tenths of a rad/s. Whatever is beyond is clipped.
 JOINT_VELOCITY_SCALE = 0.1
 TRUNK_BOUND, JOINT_BOUND = 10.0, 5.0
+BRISK_SPEED = 1.2
 # From this part of its range on, either side of the middle, a joint is said to be at its limit
 LIMIT = 0.99
 PICTURE_SIZE = 480
@@ -38,13 +39,13 @@ CAMERA_OFFSET, CAMERA_HEIGHT, FOV = (1.2, -3.2, 0.5), 0.9, 45.0
 
 
 def progress(info: Info) -> float:
-    """How fast the trunk moved ahead, in m/s"""
-    return float(info["speed"])
+    """How fast the trunk moved ahead, in m/s. Beyond a brisk walk, faster is not better."""
+    return min(float(info["speed"]), BRISK_SPEED)
 
 
 def alive(info: Info) -> float:
-    """1 while the body is up, 0 when it has fallen"""
-    return float(info["is_up"])
+    """How upright the body is: 1 when the trunk is as high as in standing, 0 when it has fallen"""
+    return min(max((info["height"] - FALLEN_HEIGHT) / (STANDING_HEIGHT - FALLEN_HEIGHT), 0.0), 1.0)
 
 
 def electricity(info: Info) -> float:
@@ -70,7 +71,7 @@ WALK_TERMS: dict[str, Callable[[Info], float]] = {
     "joints_at_limits": joints_at_limits,
 }
 # About a tenth of the classic weights, so that returns are of a size that a network learns well
-DEFAULT_REWARD = {"progress": 0.15, "alive": 0.2, "electricity": -0.03, "stall_torque": -0.02, "joints_at_limits": -0.01}
+DEFAULT_REWARD = {"progress": 0.2, "alive": 0.2, "electricity": -0.03, "stall_torque": -0.02, "joints_at_limits": -0.01}
 
 
 class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
@@ -156,7 +157,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         scaled_qpos = walker.scaled_qpos()
         facts: Info = {
             "speed": (walker.position[0] - before) / DT,
-            "is_up": is_up,
+            "height": walker.position[2],
             "action": fractions,
             "qvel": walker.qvel,
             "scaled_qpos": scaled_qpos,

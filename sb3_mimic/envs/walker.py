@@ -23,23 +23,23 @@ ANKLES = ("right_shin", "left_shin")
 # range; PyBullet integrates damping explicitly, so joints that can turn a light limb about its own axis have less than
 # the model's 5.
 JOINTS = {
-    "abdomen_z": (40.0, 5.0),
-    "abdomen_y": (40.0, 5.0),
-    "abdomen_x": (40.0, 5.0),
-    "right_hip_x": (40.0, 1.5),
-    "right_hip_z": (40.0, 1.0),
-    "right_hip_y": (120.0, 5.0),
-    "right_knee": (80.0, 2.0),
-    "left_hip_x": (40.0, 1.5),
-    "left_hip_z": (40.0, 1.0),
-    "left_hip_y": (120.0, 5.0),
-    "left_knee": (80.0, 2.0),
-    "right_shoulder1": (10.0, 0.3),
-    "right_shoulder2": (10.0, 0.3),
-    "right_elbow": (10.0, 0.3),
-    "left_shoulder1": (10.0, 0.3),
-    "left_shoulder2": (10.0, 0.3),
-    "left_elbow": (10.0, 0.3),
+    "abdomen_z": (40.0, 5.0, 100.0),
+    "abdomen_y": (40.0, 5.0, 50.0),
+    "abdomen_x": (40.0, 5.0, 50.0),
+    "right_hip_x": (40.0, 1.5, 50.0),
+    "right_hip_z": (40.0, 1.0, 50.0),
+    "right_hip_y": (120.0, 5.0, 100.0),
+    "right_knee": (80.0, 2.0, 60.0),
+    "left_hip_x": (40.0, 1.5, 50.0),
+    "left_hip_z": (40.0, 1.0, 50.0),
+    "left_hip_y": (120.0, 5.0, 100.0),
+    "left_knee": (80.0, 2.0, 60.0),
+    "right_shoulder1": (10.0, 0.3, 5.0),
+    "right_shoulder2": (10.0, 0.3, 5.0),
+    "right_elbow": (10.0, 0.3, 5.0),
+    "left_shoulder1": (10.0, 0.3, 5.0),
+    "left_shoulder2": (10.0, 0.3, 5.0),
+    "left_elbow": (10.0, 0.3, 5.0),
 }
 FRICTION = 1.0
 
@@ -47,7 +47,7 @@ FRICTION = 1.0
 @cache
 def _model() -> str:
     """:return: The body as URDF; read once"""
-    damping = {name: damping for name, (_, damping) in JOINTS.items()}
+    damping = {name: damping for name, (_, damping, _) in JOINTS.items()}
     return to_urdf(Path(pybullet_data.getDataPath()) / MODEL, FEET, damping)
 
 
@@ -71,7 +71,8 @@ class Walker:
             joints[details[1].decode()] = details
             links[details[12].decode()] = index
         self._joints = [joints[name][0] for name in JOINTS]
-        self._max_torque = [torque for torque, _ in JOINTS.values()]
+        self._max_torque = [torque for torque, _, _ in JOINTS.values()]
+        self._stiffness = [stiffness for _, _, stiffness in JOINTS.values()]
         self._middle = [(joints[name][8] + joints[name][9]) / 2 for name in JOINTS]
         self._per_half_range = [2 / (joints[name][9] - joints[name][8]) for name in JOINTS]
         self._ankles = [links[name] for name in ANKLES]
@@ -109,6 +110,8 @@ class Walker:
         p.resetJointStatesMultiDof(
             self._body, self._joints, [[q] for q in qpos], [[v] for v in velocities], physicsClientId=client
         )
+        # Or else the feet would be said to touch what they touched before
+        p.performCollisionDetection(physicsClientId=client)
         self.refresh()
 
     def drive(self, action: list[float], n_steps: int) -> None:
@@ -119,7 +122,10 @@ class Walker:
         :param n_steps: Steps of the simulation
         """
         client = self.simulation.client
-        torques = [fraction * largest for fraction, largest in zip(action, self._max_torque, strict=True)]
+        torques = [
+            fraction * largest - stiffness * angle
+            for fraction, largest, stiffness, angle in zip(action, self._max_torque, self._stiffness, self.qpos, strict=True)
+        ]
         for _ in range(n_steps):
             # PyBullet forgets torques, and computes damping, once per step
             p.setJointMotorControlArray(self._body, self._joints, p.TORQUE_CONTROL, forces=torques, physicsClientId=client)
