@@ -85,7 +85,9 @@ def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -
             anchor_of_hinge = _vector(hinge.get("pos", "0 0 0"))
             place = origin + anchor_of_hinge if index == 0 else anchor_of_hinge - anchor
             anchor = anchor_of_hinge
-            child = _Link(name if index == len(hinges) - 1 else "hinge_of_" + hinge.get("name", ""), float(hinge.get("armature", 0)))
+            child = _Link(
+                name if index == len(hinges) - 1 else "hinge_of_" + hinge.get("name", ""), float(hinge.get("armature", 0))
+            )
             low, high = np.radians(_vector(hinge.get("range", "")))
             axis = _vector(hinge.get("axis", ""))
             joints.append(

@@ -28,4 +28,6 @@ def register_envs() -> None:
                 max_episode_steps=MAX_EPISODE_STEPS,
                 disable_env_checker=True,
             )
-    gym.register(id=WALK_ID, entry_point="sb3_mimic.envs.walk:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True)
+    gym.register(
+        id=WALK_ID, entry_point="sb3_mimic.envs.walk:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
+    )

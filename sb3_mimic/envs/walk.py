@@ -21,17 +21,17 @@ Observation = dict[str, npt.NDArray[np.float32]]
 Info = Mapping[str, Any]
 
 # Joints are damped explicitly: longer steps would shake the light ones. Two of them make one decision.
-TIMESTEP, STEPS_PER_DECISION = 1 / 120, 2
+TIMESTEP, STEPS_PER_DECISION = 1 / 100, 2
 DT = TIMESTEP * STEPS_PER_DECISION
 # Height of the trunk's centre of mass when standing, and below which the body has fallen, in m
 STANDING_HEIGHT, FALLEN_HEIGHT = 1.34, 1.0
 # Leaning further than this to any side is falling too, in rad
 LARGEST_TILT = 1.0
-START_NOISE = 0.1
+START_NOISE = 0.05
 # Velocities are shown in tenths of a rad/s. Whatever is beyond is clipped.
 JOINT_VELOCITY_SCALE = 0.1
 TRUNK_BOUND, JOINT_BOUND = 10.0, 5.0
-BRISK_SPEED = 1.2
+BRISK_SPEED = 1.0
 # From this part of its range on, either side of the middle, a joint is said to be at its limit
 LIMIT = 0.99
 PICTURE_SIZE = 480
@@ -71,7 +71,7 @@ WALK_TERMS: dict[str, Callable[[Info], float]] = {
     "joints_at_limits": joints_at_limits,
 }
 # About a tenth of the classic weights, so that returns are of a size that a network learns well
-DEFAULT_REWARD = {"progress": 0.2, "alive": 0.2, "electricity": -0.03, "stall_torque": -0.02, "joints_at_limits": -0.01}
+DEFAULT_REWARD = {"progress": 0.3, "alive": 0.3, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
 
 
 class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):

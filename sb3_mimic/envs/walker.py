@@ -41,7 +41,8 @@ JOINTS = {
     "left_shoulder2": (10.0, 0.3, 5.0),
     "left_elbow": (10.0, 0.3, 5.0),
 }
-FRICTION = 1.0
+# Against sliding, and, per metre, against rolling and turning on the spot: the feet are balls
+FRICTION, ROLLING_FRICTION, SPINNING_FRICTION = 1.0, 0.1, 0.1
 
 
 @cache
@@ -77,7 +78,14 @@ class Walker:
         self._per_half_range = [2 / (joints[name][9] - joints[name][8]) for name in JOINTS]
         self._ankles = [links[name] for name in ANKLES]
         for ankle in self._ankles:
-            p.changeDynamics(self._body, ankle, lateralFriction=FRICTION, physicsClientId=client)
+            p.changeDynamics(
+                self._body,
+                ankle,
+                lateralFriction=FRICTION,
+                rollingFriction=ROLLING_FRICTION,
+                spinningFriction=SPINNING_FRICTION,
+                physicsClientId=client,
+            )
         # PyBullet gives every joint a motor that holds it
         p.setJointMotorControlArray(
             self._body, self._joints, p.VELOCITY_CONTROL, forces=[0.0] * len(JOINTS), physicsClientId=client
@@ -121,14 +129,15 @@ class Walker:
         :param action: Fractions of the maximum torques, shape (n_joints,), within [-1, 1]
         :param n_steps: Steps of the simulation
         """
-        client = self.simulation.client
-        torques = [
-            fraction * largest - stiffness * angle
-            for fraction, largest, stiffness, angle in zip(action, self._max_torque, self._stiffness, self.qpos, strict=True)
-        ]
-        for _ in range(n_steps):
+        client, body, joints = self.simulation.client, self._body, self._joints
+        motors = [fraction * largest for fraction, largest in zip(action, self._max_torque, strict=True)]
+        angles = self.qpos
+        for step in range(n_steps):
+            if step:
+                angles = [state[0] for state in p.getJointStates(body, joints, physicsClientId=client)]
+            torques = [motor - k * angle for motor, k, angle in zip(motors, self._stiffness, angles, strict=True)]
             # PyBullet forgets torques, and computes damping, once per step
-            p.setJointMotorControlArray(self._body, self._joints, p.TORQUE_CONTROL, forces=torques, physicsClientId=client)
+            p.setJointMotorControlArray(body, joints, p.TORQUE_CONTROL, forces=torques, physicsClientId=client)
             self.simulation.step()
         self.refresh()
 
