@@ -17,8 +17,10 @@ from sb3_mimic.envs.camera import Camera
 from sb3_mimic.envs.simulation import Simulation
 from sb3_mimic.envs.walker import FEET, JOINTS, Walker
 
-Observation = dict[str, npt.NDArray[np.float32]]
-Info = Mapping[str, Any]
+Observation = dict[str, Any]
+# What the terms of the reward are made of
+Facts = Mapping[str, Any]
+Term = Callable[[Facts], float]
 
 # Joints are damped explicitly: longer steps would shake the light ones. Two of them make one decision.
 TIMESTEP, STEPS_PER_DECISION = 1 / 100, 2
@@ -38,32 +40,35 @@ PICTURE_SIZE = 480
 CAMERA_OFFSET, CAMERA_HEIGHT, FOV = (1.2, -3.2, 0.5), 0.9, 45.0
 
 
-def progress(info: Info) -> float:
+def progress(facts: Facts) -> float:
     """How fast the trunk moved ahead, in m/s. Beyond a brisk walk, faster is not better."""
-    return min(float(info["speed"]), BRISK_SPEED)
+    return min(float(facts["speed"]), BRISK_SPEED)
 
 
-def alive(info: Info) -> float:
+def alive(facts: Facts) -> float:
     """How upright the body is: 1 when the trunk is as high as in standing, 0 when it has fallen"""
-    return min(max((info["height"] - FALLEN_HEIGHT) / (STANDING_HEIGHT - FALLEN_HEIGHT), 0.0), 1.0)
+    share: float = (facts["height"] - FALLEN_HEIGHT) / (STANDING_HEIGHT - FALLEN_HEIGHT)
+    return min(max(share, 0.0), 1.0)
 
 
-def electricity(info: Info) -> float:
+def electricity(facts: Facts) -> float:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True)) / len(JOINTS)
+    power: float = sum(abs(torque * velocity) for torque, velocity in zip(facts["action"], facts["qvel"], strict=True))
+    return power / len(JOINTS)
 
 
-def stall_torque(info: Info) -> float:
+def stall_torque(facts: Facts) -> float:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return sum(torque * torque for torque in info["action"]) / len(JOINTS)
+    squares: float = sum(torque * torque for torque in facts["action"])
+    return squares / len(JOINTS)
 
 
-def joints_at_limits(info: Info) -> float:
+def joints_at_limits(facts: Facts) -> float:
     """Number of joints that are at a limit"""
-    return sum(abs(position) > LIMIT for position in info["scaled_qpos"])
+    return float(sum(abs(position) > LIMIT for position in facts["scaled_qpos"]))
 
 
-WALK_TERMS: dict[str, Callable[[Info], float]] = {
+WALK_TERMS: dict[str, Term] = {
     "progress": progress,
     "alive": alive,
     "electricity": electricity,
@@ -155,7 +160,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         roll, pitch, _ = walker.tilt
         is_up = walker.position[2] > FALLEN_HEIGHT and max(abs(roll), abs(pitch)) < LARGEST_TILT
         scaled_qpos = walker.scaled_qpos()
-        facts: Info = {
+        facts: Facts = {
             "speed": (walker.position[0] - before) / DT,
             "height": walker.position[2],
             "action": fractions,
