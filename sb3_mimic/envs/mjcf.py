@@ -14,17 +14,26 @@ COLOR = "0.8 0.6 0.4 1"
 
 
 class _Link:
-    """What moves as one: the geoms of a body, and of the bodies that are fixed to it."""
+    """
+    What moves as one: the shapes of a body, and of the bodies that are fixed to it.
+
+    :param name: Its name
+    :param armature: Inertia of the motor that moves it, in kg m^2. MuJoCo adds it about the hinge alone; here it makes
+        the link heavier to turn about any axis, which also keeps a link without shapes stable.
+    """
 
     def __init__(self, name: str, armature: float):
         self.name = name
         self.armature = armature
         self.shapes: list[str] = []
-        self.is_foot = False
-        # Mass, centre, inertia about the centre
+        # Mass, centre, and inertia about the centre of each shape
         self.masses: list[tuple[float, FloatArray, FloatArray]] = []
 
     def add(self, geom: ElementTree.Element, offset: FloatArray) -> None:
+        """
+        :param geom: A capsule or a sphere
+        :param offset: Where its body's frame is in the frame of this link, in m
+        """
         radius = _vector(geom.get("size", ""))[0]
         start = end = _vector(geom.get("pos", "0 0 0"))
         if geom.get("type") == "capsule":
@@ -44,6 +53,10 @@ class _Link:
         self.shapes.append(f'<origin xyz="{_text(centre)}" rpy="{rpy}"/><geometry>{shape}</geometry>')
 
     def text(self, touches: bool) -> str:
+        """
+        :param touches: Whether its last shape touches things
+        :return: A piece of URDF
+        """
         mass = sum(mass for mass, _, _ in self.masses)
         centre = sum((mass * centre for mass, centre, _ in self.masses), np.zeros(3)) / (mass or 1.0)
         inertia = self.armature * np.eye(3)
@@ -63,7 +76,7 @@ class _Link:
 def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -> str:
     """
     :param file: A MuJoCo model: one tree of bodies with hinges, capsules and spheres, in degrees
-    :param touching: Names of the bodies of one geom that touch the floor; all others pass through things
+    :param touching: Names of the bodies whose (last) shape touches things; all others pass through them
     :param damping: Damping of each hinge by its name, in Nm s/rad
     :return: The text of a URDF. Bodies without hinges become a part of what they are fixed to; the last link of
         a body's hinges bears the body's name
@@ -73,10 +86,10 @@ def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -
         raise ValueError(f"There is no body in {file}")
     links: list[_Link] = []
     joints: list[str] = []
-    feet: list[_Link] = []
+    touched: list[_Link] = []
 
     def visit(body: ElementTree.Element, parent: _Link | None, origin: FloatArray) -> None:
-        """origin: of the body's frame, in the frame of its parent's link"""
+        """Note the links and joints of a body and of all that hangs on it. origin is where it is in its parent's link."""
         name = body.get("name", "")
         link, anchor = parent, np.zeros(3)
         hinges = body.findall("joint")
@@ -106,12 +119,12 @@ def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -
         for geom in body.findall("geom"):
             link.add(geom, offset)
         if name in touching:
-            feet.append(link)
+            touched.append(link)
         for inner in body.findall("body"):
             visit(inner, link, offset + _vector(inner.get("pos", "0 0 0")))
 
     visit(root, None, np.zeros(3))
-    pieces = [link.text(link in feet) for link in links]
+    pieces = [link.text(link in touched) for link in links]
     material = f'<material name="skin"><color rgba="{COLOR}"/></material>'
     return f'<?xml version="1.0"?><robot name="{root.get("name")}">{material}{"".join(pieces)}{"".join(joints)}</robot>'
 

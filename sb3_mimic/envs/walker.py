@@ -3,6 +3,7 @@
 import math
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pybullet as p
 import pybullet_data
@@ -19,27 +20,41 @@ FEET = ("right_foot", "left_foot")
 # The links that the feet are a part of
 ANKLES = ("right_shin", "left_shin")
 
-# Largest torque of each joint in Nm, and its damping in Nm s/rad. Torques are the model's gears times its control
-# range; PyBullet integrates damping explicitly, so joints that can turn a light limb about its own axis have less than
-# the model's 5.
+
+class Joint(NamedTuple):
+    """
+    :param max_torque: The largest torque of its motor, in Nm
+    :param damping: In Nm s/rad
+    :param stiffness: Of a spring that draws it to where it is in standing, in Nm/rad
+    """
+
+    max_torque: float
+    damping: float
+    stiffness: float
+
+
+# Torques of trunk and legs are the model's. PyBullet ignores the model's springs and dampers. Springs are five times as
+# stiff as there, and stiffer in the knees, so that a body at rest stands for some seconds and a first random push does
+# not fell it. Dampers are the model's, less where a joint can turn a limb about its own light axis, since PyBullet
+# integrates them explicitly.
 JOINTS = {
-    "abdomen_z": (40.0, 5.0, 100.0),
-    "abdomen_y": (40.0, 5.0, 50.0),
-    "abdomen_x": (40.0, 5.0, 50.0),
-    "right_hip_x": (40.0, 1.5, 50.0),
-    "right_hip_z": (40.0, 1.0, 50.0),
-    "right_hip_y": (120.0, 5.0, 100.0),
-    "right_knee": (80.0, 2.0, 60.0),
-    "left_hip_x": (40.0, 1.5, 50.0),
-    "left_hip_z": (40.0, 1.0, 50.0),
-    "left_hip_y": (120.0, 5.0, 100.0),
-    "left_knee": (80.0, 2.0, 60.0),
-    "right_shoulder1": (10.0, 0.3, 5.0),
-    "right_shoulder2": (10.0, 0.3, 5.0),
-    "right_elbow": (10.0, 0.3, 5.0),
-    "left_shoulder1": (10.0, 0.3, 5.0),
-    "left_shoulder2": (10.0, 0.3, 5.0),
-    "left_elbow": (10.0, 0.3, 5.0),
+    "abdomen_z": Joint(40.0, 5.0, 100.0),
+    "abdomen_y": Joint(40.0, 5.0, 50.0),
+    "abdomen_x": Joint(40.0, 5.0, 50.0),
+    "right_hip_x": Joint(40.0, 1.5, 50.0),
+    "right_hip_z": Joint(40.0, 1.0, 50.0),
+    "right_hip_y": Joint(120.0, 5.0, 100.0),
+    "right_knee": Joint(80.0, 2.0, 60.0),
+    "left_hip_x": Joint(40.0, 1.5, 50.0),
+    "left_hip_z": Joint(40.0, 1.0, 50.0),
+    "left_hip_y": Joint(120.0, 5.0, 100.0),
+    "left_knee": Joint(80.0, 2.0, 60.0),
+    "right_shoulder1": Joint(10.0, 0.3, 5.0),
+    "right_shoulder2": Joint(10.0, 0.3, 5.0),
+    "right_elbow": Joint(10.0, 0.3, 5.0),
+    "left_shoulder1": Joint(10.0, 0.3, 5.0),
+    "left_shoulder2": Joint(10.0, 0.3, 5.0),
+    "left_elbow": Joint(10.0, 0.3, 5.0),
 }
 # Against sliding, and, per metre, against rolling and turning on the spot: the feet are balls
 FRICTION, ROLLING_FRICTION, SPINNING_FRICTION = 1.0, 0.1, 0.1
@@ -48,7 +63,7 @@ FRICTION, ROLLING_FRICTION, SPINNING_FRICTION = 1.0, 0.1, 0.1
 @cache
 def _model() -> str:
     """:return: The body as URDF; read once"""
-    damping = {name: damping for name, (_, damping, _) in JOINTS.items()}
+    damping = {name: joint.damping for name, joint in JOINTS.items()}
     return to_urdf(Path(pybullet_data.getDataPath()) / MODEL, FEET, damping)
 
 
@@ -72,8 +87,8 @@ class Walker:
             joints[details[1].decode()] = details
             links[details[12].decode()] = index
         self._joints = [joints[name][0] for name in JOINTS]
-        self._max_torque = [torque for torque, _, _ in JOINTS.values()]
-        self._stiffness = [stiffness for _, _, stiffness in JOINTS.values()]
+        self._max_torque = [joint.max_torque for joint in JOINTS.values()]
+        self._stiffness = [joint.stiffness for joint in JOINTS.values()]
         self._middle = [(joints[name][8] + joints[name][9]) / 2 for name in JOINTS]
         self._per_half_range = [2 / (joints[name][9] - joints[name][8]) for name in JOINTS]
         self._ankles = [links[name] for name in ANKLES]
@@ -124,7 +139,7 @@ class Walker:
 
     def drive(self, action: list[float], n_steps: int) -> None:
         """
-        Push with constant torques while the world moves on.
+        Push with constant torques, beside the springs, while the world moves on.
 
         :param action: Fractions of the maximum torques, shape (n_joints,), within [-1, 1]
         :param n_steps: Steps of the simulation
