@@ -1,4 +1,4 @@
-"""Measures environment steps per second beside other libraries' reachers, and what unread pictures cost PPO's update."""
+"""Measures environment steps per second beside other libraries' robots, and what unread pictures cost PPO's update."""
 
 import argparse
 import json
@@ -27,6 +27,7 @@ WARM_UP_STEPS, WARM_UP_SECONDS = 200, 1.0
 PACKAGES = ("pybullet", "gymnasium", "torch", "stable_baselines3", "pybullet_envs_gymnasium", "panda-gym", "mujoco")
 OURS = ("MimicReacher3D", "MimicReacherPlane")
 PEERS = ("ReacherBulletEnv-v0", "PandaReach-v3", "Reacher-v5")
+WALKER, WALKING_PEER = "MimicHumanoidWalk-v0", "HumanoidBulletEnv-v0"
 
 
 class Runner:
@@ -108,6 +109,14 @@ def make_mujoco() -> tuple[Pair, str]:
     return (plain, Runner(env, draw=True)), f"frames by {GL.glGetString(GL.GL_RENDERER).decode()}, MUJOCO_GL={backend}"
 
 
+def make_walkers() -> dict[str, Pair]:
+    """:return: Our walking humanoid and pybullet_envs_gymnasium's. Neither shows frames."""
+    return {
+        WALKER: (Runner(gym.make(WALKER)), None),
+        WALKING_PEER: (Runner(gym.make(f"pybullet_envs_gymnasium:{WALKING_PEER}")), None),
+    }
+
+
 def measure_steps(pairs: dict[str, Pair], n_rounds: int, n_steps: int, seconds: float) -> dict[str, Any]:
     """
     :param pairs: The environments by name; each gets its turn in every round
@@ -122,7 +131,8 @@ def measure_steps(pairs: dict[str, Pair], n_rounds: int, n_steps: int, seconds: 
             speeds[name].append([runner.run(n_steps, seconds) if runner else np.nan for runner in pair])
     medians = {name: np.median(rounds, axis=0) for name, rounds in speeds.items()}
     # Round by round: what else the machine does weighs on both sides of a ratio
-    ratios = {f"{ours} / {peer}": np.median(np.divide(speeds[ours], speeds[peer]), axis=0) for ours in OURS for peer in PEERS}
+    rivals = [(ours, peer) for ours in OURS for peer in PEERS] + [(WALKER, WALKING_PEER)]
+    ratios = {f"{ours} / {peer}": np.median(np.divide(speeds[ours], speeds[peer]), axis=0) for ours, peer in rivals}
     return {"steps_per_second": as_numbers(medians), "ratios": as_numbers(ratios)}
 
 
@@ -201,7 +211,8 @@ def main() -> None:
 
     mujoco_pair, mujoco_note = make_mujoco()
     peers = dict(zip(PEERS, (make_bullet(), make_panda(), mujoco_pair), strict=True))
-    steps = measure_steps({name: make_ours(name) for name in OURS} | peers, args.rounds, args.steps, args.seconds)
+    pairs = {name: make_ours(name) for name in OURS} | peers | make_walkers()
+    steps = measure_steps(pairs, args.rounds, args.steps, args.seconds)
     results = {"machine": machine(), **steps, "mujoco": mujoco_note}
     print(f"\n{results['machine']}")
     print_table("env", results["steps_per_second"], 0)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sb3_mimic import keys
 from sb3_mimic.cli import main
-from sb3_mimic.envs.registration import ENV_IDS
+from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.pictures import caption, enlarge
 
 IMAGES = Path(__file__).parent / "images"
@@ -39,7 +39,7 @@ def imitation(env_id: str) -> None:
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    for one in ENV_IDS:
+    for one in POSE_IDS:
         if "State" not in one:
             portrait(one)
             imitation(one)

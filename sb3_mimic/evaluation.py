@@ -12,6 +12,7 @@ from tqdm import tqdm
 from sb3_mimic import keys
 from sb3_mimic.agents import Agent
 from sb3_mimic.envs.mimic_env import MimicEnv
+from sb3_mimic.envs.registration import WALK_ID
 from sb3_mimic.imitation import follow
 from sb3_mimic.pose import SUCCESS_DISTANCE
 from sb3_mimic.translator.training import torch_threads
@@ -76,6 +77,8 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
 
+    For the walking humanoid see :func:`evaluate_walk`.
+
     :param agent: The agent
     :param env_id: Its environment, with pictures or without
     :param n_episodes: Episodes per measure
@@ -85,6 +88,8 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     """
     if n_episodes < 2:
         raise ValueError(f"An interval needs at least 2 episodes, got n_episodes={n_episodes}")
+    if env_id == WALK_ID:
+        return evaluate_walk(agent, n_episodes, show_progress)
     env = gym.make(env_id, max_episode_steps=HELD_LIMIT)
     last_step = gym.spec(env_id).max_episode_steps
     assert last_step is not None
@@ -111,6 +116,38 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     finally:
         env.close()
     return results
+
+
+def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True) -> dict[str, Any]:
+    """
+    Measure a walking agent on episodes that it has never seen, with deterministic actions.
+
+    - ``distance_m``: how far it came before it fell or time was up
+    - ``upright_steps``: how long it stayed up
+    - ``return``: the sum of its rewards
+
+    :param agent: The agent
+    :param n_episodes: Number of episodes
+    :param show_progress: Whether to show a progress bar
+    :return: Each measure with its 95 % bootstrap interval
+    """
+    env = gym.make(WALK_ID)
+    episodes = []
+    try:
+        with torch_threads(1):
+            for seed in tqdm(range(FIRST_SEED, FIRST_SEED + n_episodes), desc=WALK_ID, disable=not show_progress):
+                observation, _ = env.reset(seed=seed)
+                is_over, n_steps, total, memory = False, 0, 0.0, None
+                while not is_over:
+                    action, memory = agent.act(observation, memory)
+                    observation, reward, has_fallen, is_late, info = env.step(action)
+                    is_over, n_steps, total = has_fallen or is_late, n_steps + 1, total + float(reward)
+                episodes.append((info["distance"], n_steps, total))
+    finally:
+        env.close()
+    measures = zip(("distance_m", "upright_steps", "return"), zip(*episodes, strict=True), strict=True)
+    results: dict[str, Any] = {"env": WALK_ID, "episodes": n_episodes, "first_seed": FIRST_SEED}
+    return results | {name: _measure(values) for name, values in measures}
 
 
 def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:

@@ -25,7 +25,7 @@ MEASURES = {
     "translator_keypoint_error_cm": ("translator: mean key-point error, cm", 2),
     "decision_ms": ("one decision, ms", 2),
     "distance_m": ("distance walked, m", 2),
-    "n_upright_steps": ("steps upright", 0),
+    "upright_steps": ("steps upright", 0),
     "return": ("return", 1),
 }
 # What the table of all agents shows of those that take poses
@@ -60,7 +60,7 @@ def overview(every: Sequence[Measures]) -> str:
     walkers = []
     for measures in every:
         if "distance_m" in measures:
-            walks = "; ".join(f"{MEASURES[name][0]}: {value_of(measures, name)}" for name in ("distance_m", "n_upright_steps"))
+            walks = "; ".join(f"{MEASURES[name][0]}: {value_of(measures, name)}" for name in ("distance_m", "upright_steps"))
             walkers.append(f"`{measures['env']}`: {walks}; {measures['episodes']} episodes.")
         else:
             cells = [f"`{measures['env']}`", *(value_of(measures, name) for name in OVERVIEW)]

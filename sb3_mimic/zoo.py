@@ -139,7 +139,8 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
     ours = hyperparams_file(manager.algo)
     if Path(manager.config) == default_file:
         if not _has_entry(ours, env_id):
-            have = sorted(path.stem for path in ours.parent.glob("*.yml") if _has_entry(path, env_id))
+            known = (path for path in ours.parent.glob("*.yml") if path.stem in exp_manager.ALGOS)
+            have = sorted(path.stem for path in known if _has_entry(path, env_id))
             raise ValueError(
                 f"sb3_mimic has no hyperparameters of {manager.algo} for {env_id}, only of {', '.join(have)}."
                 " Choose one of those with --algo, or bring your own with --conf-file."

@@ -14,13 +14,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. A module may import from lower floors of its own wing, and from the ground.
 GROUND = [["keys", "pose", "errors"]]
 WING_E = [
-    ["envs.simulation", "envs.rewards", "envs.urdf"],
+    ["envs.simulation", "envs.rewards", "envs.urdf", "envs.mjcf"],
     ["envs.control", "envs.camera"],
     ["envs.robot"],
-    ["envs.goals", "envs.display"],
+    ["envs.goals", "envs.display", "envs.walker"],
     ["envs.mimic_env"],
     ["envs.pose_env"],
-    ["envs.reacher", "envs.humanoid"],
+    ["envs.reacher", "envs.humanoid", "envs.walk"],
     ["envs.registration"],
 ]
 WING_N = [

@@ -25,7 +25,9 @@ _MODES: dict[str, dict[str, Any]] = {
 }
 
 POSE_IDS = tuple(f"{body}{mode}-v0" for body in _BODIES for mode in _MODES)
-ENV_IDS = POSE_IDS
+# It has no goals, and so no observation modes
+WALK_ID, WALK_STEPS = "MimicHumanoidWalk-v0", 1000
+ENV_IDS = (*POSE_IDS, WALK_ID)
 
 
 def register_envs() -> None:
@@ -39,3 +41,6 @@ def register_envs() -> None:
                 max_episode_steps=MAX_EPISODE_STEPS,
                 disable_env_checker=True,
             )
+    gym.register(
+        id=WALK_ID, entry_point="sb3_mimic.envs.walk:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
+    )

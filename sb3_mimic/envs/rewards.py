@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,31 +120,40 @@ REWARD_TERMS: dict[str, Term] = {
 }
 
 
+def checked_weights(weights: Mapping[str, float], known: Collection[str]) -> dict[str, float]:
+    """
+    :param weights: Weight of each reward term, by its name
+    :param known: Names of all terms that there are
+    :return: A copy of the weights
+    :raises ValueError: For an unknown name, a weight that is not finite, or no weight at all
+    """
+    for name, weight in weights.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"Unknown reward term '{name}'. Known terms: {', '.join(known)}.{hint}")
+        if not math.isfinite(weight):
+            raise ValueError(f"The weight of reward term '{name}' must be a finite number, got {weight}")
+    if not weights:
+        raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(known)}.")
+    return dict(weights)
+
+
 class Reward:
     """
     A weighted sum of terms. Costs have negative weights.
 
-    :param weights: Weight of each term, by its name among the known ones
+    :param weights: Weight of each term, by its name in ``REWARD_TERMS``
     :param layout: What a pose vector means
-    :param known: The terms by their names
     :raises ValueError: For an unknown name or a weight that is not finite
     """
 
-    def __init__(self, weights: Mapping[str, float], layout: PoseLayout, known: Mapping[str, Term] = REWARD_TERMS):
-        for name, weight in weights.items():
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
-                raise ValueError(f"Unknown reward term '{name}'. Known terms: {', '.join(known)}.{hint}")
-            if not math.isfinite(weight):
-                raise ValueError(f"The weight of reward term '{name}' must be a finite number, got {weight}")
-        if not weights:
-            raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(known)}.")
-        self.weights = dict(weights)
+    def __init__(self, weights: Mapping[str, float], layout: PoseLayout):
+        self.weights = checked_weights(weights, REWARD_TERMS)
         self.layout = layout
         #: What the terms read from a step's info
-        self.reads = tuple(dict.fromkeys(key for name in weights for key in known[name].reads))
-        self._terms = [(name, known[name].function, weight) for name, weight in weights.items()]
+        self.reads = tuple(dict.fromkeys(key for name in weights for key in REWARD_TERMS[name].reads))
+        self._terms = [(name, REWARD_TERMS[name].function, weight) for name, weight in weights.items()]
 
     def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, Scalar]:
         """

@@ -68,18 +68,21 @@ class Simulation:
             raise RuntimeError("This simulation is closed. Make a new environment to go on.")
         return self._client
 
-    def load(self, urdf: str, meshes: Mapping[str, str] | None = None) -> int:
+    def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True) -> int:
         """
-        Load a body with a fixed base. All bodies must be loaded before the first reset or saved state.
+        Load a body. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
         :param meshes: Name and content of each file that it refers to
+        :param is_fixed: Whether its base stays where it is. The inertia of a body that moves freely is taken from the URDF.
         :return: The body's id
         """
+        flags = 0 if is_fixed else p.URDF_USE_INERTIA_FROM_FILE
         with tempfile.TemporaryDirectory() as folder:
             for name, content in {"robot.urdf": urdf, **(meshes or {})}.items():
                 Path(folder, name).write_text(content)
-            body: int = p.loadURDF(f"{folder}/robot.urdf", useFixedBase=True, physicsClientId=self.client)
+            path = f"{folder}/robot.urdf"
+            body: int = p.loadURDF(path, useFixedBase=is_fixed, flags=flags, physicsClientId=self.client)
         return body
 
     def step(self) -> None:
