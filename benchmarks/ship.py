@@ -6,11 +6,13 @@ import json
 import os
 import platform
 import shutil
+from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from sb3_mimic.agents import find_agent, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
@@ -45,8 +47,10 @@ def copy_run(run: Path, env_id: str) -> Path:
     target = SHIPPED / f"{env_id}_1"
     shutil.rmtree(target, ignore_errors=True)
     (target / env_id).mkdir(parents=True)
-    for name in ("args.yml", "config.yml"):
-        shutil.copy(run / env_id / name, target / env_id / name)
+    shutil.copy(run / env_id / "config.yml", target / env_id / "config.yml")
+    # Where the runs lay is nobody's business
+    arguments = read_arguments(run, env_id) | {"log_folder": "logs"}
+    (target / env_id / "args.yml").write_text(yaml.dump(OrderedDict(arguments)))
     agent = load_agent(env_id, folder=str(run.parent.parent))
     agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
     agent.model.save(target / f"{env_id}.zip")
@@ -56,15 +60,25 @@ def copy_run(run: Path, env_id: str) -> Path:
     return target
 
 
-def card_of(measures: dict[str, Any]) -> str:
-    """:return: The card of a shipped agent, as Markdown"""
+def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
+    """:return: What the zoo was called with. The file could run code: it is to be one's own."""
+    return dict(yaml.load((run / env_id / "args.yml").read_text(), Loader=yaml.UnsafeLoader))
+
+
+def card_of(measures: dict[str, Any], conf_file: str | None) -> str:
+    """
+    :param measures: Of the agent
+    :param conf_file: Where its hyperparameters stand, if not where ours are looked for
+    :return: The card of a shipped agent, as Markdown
+    """
     env_id = measures["env"]
+    conf = f" --conf-file {conf_file}" if conf_file else ""
     packages = ", ".join(f"{name} {number}" for name, number in measures["packages"].items())
     return f"""# PPO on {env_id}
 
 Trained in {measures["training_seconds"]:.0f} s of wall-clock time on {measures["machine"]} by
 
-    python -m rl_zoo3.train --algo ppo --env {env_id} --gym-packages sb3_mimic
+    python -m rl_zoo3.train --algo ppo --env {env_id} --gym-packages sb3_mimic{conf}
 
 Replay it, from the top of the repository:
 
@@ -94,7 +108,7 @@ def main() -> None:
     measures["packages"] = {name: version(name) for name in PACKAGES}
     target = copy_run(run, args.env)
     (target / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
-    (target / "README.md").write_text(card_of(measures))
+    (target / "README.md").write_text(card_of(measures, read_arguments(run, args.env)["conf_file"]))
     print(f"Shipped {run} as {target}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.envs.registration import ENV_IDS
+from sb3_mimic.envs.registration import ENV_IDS, POSE_IDS
 from sb3_mimic.errors import AgentNotFoundError, NoTranslatorError, PictureError
 
 EXIT_BAD_INPUT = 2
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure agents on episodes they have never seen")
     which = evaluate.add_mutually_exclusive_group(required=True)
-    _add_env(which, required=False)
+    _add_env(which, ENV_IDS, required=False)
     which.add_argument("--all", action="store_true", help="every agent there is, one after the other")
     _add_agent(evaluate)
     evaluate.add_argument("--episodes", type=_positive, default=200, help="episodes per measure (default: 200)")
@@ -46,8 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_env(parser: argparse._ActionsContainer, required: bool = True) -> None:
-    parser.add_argument("--env", required=required, choices=ENV_IDS, metavar="ID", help=f"one of: {', '.join(ENV_IDS)}")
+def _add_env(parser: argparse._ActionsContainer, ids: Sequence[str] = POSE_IDS, required: bool = True) -> None:
+    parser.add_argument("--env", required=required, choices=ids, metavar="ID", help=f"one of: {', '.join(ids)}")
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
