@@ -34,7 +34,7 @@ class Term(NamedTuple):
     reads: tuple[str, ...] = ()
 
 
-def _components(vectors: FloatArray | float) -> Any:
+def components(vectors: FloatArray | float) -> Any:
     """:return: The components of one vector, shape (dim,), or of a batch of them, shape (n, dim); a number as it is"""
     if not isinstance(vectors, np.ndarray):
         return vectors
@@ -163,12 +163,12 @@ class Reward:
         :return: Each term times its weight: a number for one step, shape (...,) for a batch
         """
         if isinstance(info, dict):
-            read = {key: _components(info[key]) for key in self.reads}
+            read = {key: components(info[key]) for key in self.reads}
         else:
             batches = {key: np.array([step[key] for step in info], np.float64) for key in self.reads}
             # (n,) of numbers stays as it is, (n, dim) becomes its components
-            read = {key: batch if batch.ndim == 1 else _components(batch) for key, batch in batches.items()}
-        now, target = _components(achieved), _components(desired)
+            read = {key: batch if batch.ndim == 1 else components(batch) for key, batch in batches.items()}
+        now, target = components(achieved), components(desired)
         return {name: weight * term(self.layout, now, target, read) for name, term, weight in self._terms}
 
     def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> Scalar:
