@@ -8,6 +8,9 @@ import numpy.typing as npt
 # A pose is taken when its worst key point is closer than this (in m)
 SUCCESS_DISTANCE = 0.05
 
+# Joints give way at their limits, a little when pushed and more when thrown about: scaled angles are clipped to this
+POSE_BOUND = 2.0
+
 FloatArray = npt.NDArray[np.floating]
 
 
@@ -64,6 +67,7 @@ class PoseLayout:
         """
         # Plain numbers: several times faster than small arrays, and this runs at every step
         scaled = [(q - middle) / half for q, middle, half in zip(qpos.tolist(), self._middle, self.half_range, strict=True)]
+        scaled = [min(max(angle, -POSE_BOUND), POSE_BOUND) for angle in scaled]
         return np.array(scaled + keypoints.ravel().tolist(), np.float32)
 
     def joints(self, pose: FloatArray) -> FloatArray:

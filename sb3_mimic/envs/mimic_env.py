@@ -16,14 +16,12 @@ from sb3_mimic.envs.goals import Goal
 from sb3_mimic.envs.rewards import Reward
 from sb3_mimic.envs.robot import Robot
 from sb3_mimic.envs.simulation import Simulation
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import POSE_BOUND, PoseLayout
 
 Observation = dict[str, Any]
 
 # PyBullet lets no joint turn faster, in rad/s
 MAX_VELOCITY = 100.0
-# Joints give way a little at their limits: poses are within 1 up to this, in scaled units and metres
-POSE_BOUND = 2.0
 PICTURE_SIZE = 480
 SUPERSAMPLING = 2
 
@@ -159,7 +157,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         if self._compares_pictures:
             info |= {"previous_pixel_error": previous_pixel_error, "pixel_error": self._pixel_error}
         if keys.DESIRED_GOAL not in self.observation_keys:
-            info["desired_goal"] = self._desired
+            info["desired_goal"] = self._desired.copy()
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
             info[self._info_names[name]] = term
