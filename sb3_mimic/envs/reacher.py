@@ -90,7 +90,7 @@ def reacher_6d(**options: Any) -> MimicEnv:
         keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.14, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "wrist", "tip"),),
         max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
-        friction=(0.4, 0.6, 0.2, 0.25, 0.05, 0.05),
+        friction=(0.15, 0.2, 0.08, 0.1, 0.03, 0.03),
     )
     camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
     return pose_env(spec, camera, **options)

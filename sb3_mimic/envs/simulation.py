@@ -74,10 +74,11 @@ class Simulation:
 
         :param urdf: The text of a URDF
         :param meshes: Name and content of each file that it refers to
-        :param is_fixed: Whether its base stays where it is. The inertia of a body that moves freely is taken from the URDF.
+        :param is_fixed: Whether its base stays where it is
         :return: The body's id
         """
-        flags = 0 if is_fixed else p.URDF_USE_INERTIA_FROM_FILE
+        # Else PyBullet takes inertia from the collision shapes, and calls it next to nothing where there are none
+        flags = p.URDF_USE_INERTIA_FROM_FILE
         with tempfile.TemporaryDirectory() as folder:
             for name, content in {"robot.urdf": urdf, **(meshes or {})}.items():
                 Path(folder, name).write_text(content)
