@@ -25,7 +25,7 @@ from sb3_mimic.translator.callback import TranslatorCallback
 SIZE = 64
 WARM_UP_STEPS, WARM_UP_SECONDS = 200, 1.0
 PACKAGES = ("pybullet", "gymnasium", "torch", "stable_baselines3", "pybullet_envs_gymnasium", "panda-gym", "mujoco")
-OURS = ("MimicReacher3D", "MimicReacherPlane")
+OURS = ("MimicReacher3D", "MimicReacherPlane", "MimicReacher6D", "MimicHumanoid")
 PEERS = ("ReacherBulletEnv-v0", "PandaReach-v3", "Reacher-v5")
 WALKER, WALKING_PEER = "MimicHumanoidWalk-v0", "HumanoidBulletEnv-v0"
 

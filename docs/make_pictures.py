@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from sb3_mimic import keys
+from sb3_mimic.agents import find_agents, load_agent
 from sb3_mimic.cli import main
 from sb3_mimic.envs.registration import POSE_IDS
-from sb3_mimic.pictures import caption, enlarge
+from sb3_mimic.pictures import caption, enlarge, write_animation
 
 IMAGES = Path(__file__).parent / "images"
 POSE_SEEDS = (1003, 1010, 1012)
@@ -37,9 +38,27 @@ def imitation(env_id: str) -> None:
         main(["imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60"])
 
 
+def walk(env_id: str) -> None:
+    """The shipped agent walks, for four seconds"""
+    agent, env = load_agent(env_id), gym.make(env_id, render_mode="rgb_array")
+    observation, _ = env.reset(seed=POSE_SEEDS[0])
+    frames, memory = [], None
+    for step in range(200):
+        action, memory = agent.act(observation, memory)
+        observation = env.step(action)[0]
+        if step % 4 == 0:
+            frames.append(env.render())
+    write_animation(IMAGES / f"{env_id}.gif", frames, fps=12.5)
+    env.close()
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     for one in POSE_IDS:
-        if "State" not in one:
+        if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse")):
             portrait(one)
+    for one in find_agents():
+        if one in POSE_IDS:
             imitation(one)
+        else:
+            walk(one)
