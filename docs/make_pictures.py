@@ -48,7 +48,7 @@ def walk(env_id: str) -> None:
         observation = env.step(action)[0]
         if step % 4 == 0:
             frames.append(env.render())
-    write_animation(IMAGES / f"{env_id}.gif", frames, fps=12.5)
+    write_animation(IMAGES / f"{env_id}.gif", frames, fps=12)
     env.close()
 
 

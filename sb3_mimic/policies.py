@@ -62,6 +62,8 @@ class _TranslatorPolicy(ActorCriticPolicy):
         )
         self.translator_class = translator_class
         self.translator_kwargs = translator_kwargs or {}
+        #: What was read in pictures when actions were last chosen in a rollout, by key, shape (n_envs, n_frames * state_dim)
+        self.read_in_rollout: dict[str, th.Tensor] = {}
         # Made after PPO's optimiser, and so not part of it
         self.translator: Translator | None = None
         if keys.IMAGE in observation_space.spaces:
@@ -73,6 +75,13 @@ class _TranslatorPolicy(ActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         parameters = super()._get_constructor_parameters()
         return {**parameters, "translator_class": self.translator_class, "translator_kwargs": self.translator_kwargs}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Choose actions in a rollout; arguments and return values are those of SB3's policies."""
+        chosen = super().forward(*args, **kwargs)
+        # Evaluations, which go another way, must not be taken for it
+        self.read_in_rollout = dict(getattr(self.features_extractor, "last_read", {}))
+        return chosen
 
     @property
     def read_keys(self) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, VecTransposeImage
 
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
@@ -137,7 +138,11 @@ def test_ppo_trains_on_what_was_read_when_the_action_was_chosen(policy, make_mod
             _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
             found.append((log_prob.detach().numpy(), buffer.log_probs[5]))
 
-    make_model(policy, n_stack=2 if policy is PixelPolicy else 1).learn(256, callback=Compare())
+    n_stack = 2 if policy is PixelPolicy else 1
+    model, other = (make_model(policy, n_stack=n_stack, n_steps=16, batch_size=32) for _ in range(2))
+    # An evaluation between acting and recording, with another number of environments
+    evaluation = EvalCallback(VecTransposeImage(other.env.venv), n_eval_episodes=1, eval_freq=7, verbose=0, warn=False)
+    model.learn(64, callback=[evaluation, Compare()])
     for ours, theirs in found:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 

@@ -115,7 +115,7 @@ class TranslatorCallback(BaseCallback):
                 # (n_envs, dim)
                 pose = np.stack([info[name] for info in self.locals["infos"]])
                 self._poses.setdefault(key, []).append(pose[:, : self.translator.state_dim])
-        for key, states in getattr(self.model.policy.features_extractor, "last_read", {}).items():
+        for key, states in getattr(self.model.policy, "read_in_rollout", {}).items():
             self._read.setdefault(key, []).append(states.cpu().numpy())
         return True
 
