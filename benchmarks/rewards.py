@@ -78,11 +78,6 @@ MIXTURES = {
     "sparse": Mixture({"sparse": 1.0}, colour="#000000", line="--"),
     "pixel progress": Mixture({"pixel_progress": 100.0}, colour="#009E73"),
     "joint and pixel progress": Mixture({"joint_progress": 1.0, "pixel_progress": 100.0}, colour="#CC79A7"),
-    "joint progress": Mixture({"joint_progress": 1.0}, colour="#56B4E9"),
-    "key-point distance": Mixture({"keypoint_distance": -1.0}, colour="#D55E00", line="--"),
-    "joint progress, 20 x the costs": Mixture(
-        {"joint_progress": 1.0, "electricity": -0.01, "stall_torque": -0.01}, colour="#56B4E9", line=":"
-    ),
 }
 
 
