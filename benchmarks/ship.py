@@ -99,17 +99,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--env", choices=ENV_IDS, metavar="ID", required=True, help="whose latest run to ship")
     parser.add_argument("-f", "--folder", default="logs", help="where the runs lie (default: logs)")
+    parser.add_argument("--again", action="store_true", help="measure the shipped agent again instead")
     parser.add_argument("--episodes", type=int, default=200)
     args = parser.parse_args()
-    run = find_agent(args.env, folder=args.folder)
-    measures = evaluate(load_agent(args.env, folder=args.folder), args.env, args.episodes)
-    measures["training_seconds"] = training_seconds(run)
-    measures["machine"] = machine()
+    folder = str(SHIPPED.parent) if args.again else args.folder
+    run = find_agent(args.env, folder=folder)
+    measures = evaluate(load_agent(args.env, folder=folder), args.env, args.episodes)
+    if args.again:
+        # How it was trained has not changed
+        before = json.loads((run / "measures.json").read_text())
+        measures |= {name: before[name] for name in ("training_seconds", "machine")}
+    else:
+        measures |= {"training_seconds": training_seconds(run), "machine": machine()}
+        run = copy_run(run, args.env)
     measures["packages"] = {name: version(name) for name in PACKAGES}
-    target = copy_run(run, args.env)
-    (target / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
-    (target / "README.md").write_text(card_of(measures, read_arguments(run, args.env)["conf_file"]))
-    print(f"Shipped {run} as {target}")
+    (run / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
+    (run / "README.md").write_text(card_of(measures, read_arguments(run, args.env)["conf_file"]))
+    print(f"Shipped {run}")
 
 
 if __name__ == "__main__":
