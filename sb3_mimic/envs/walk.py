@@ -41,8 +41,11 @@ CAMERA_OFFSET, CAMERA_HEIGHT, FOV = (1.2, -3.2, 0.5), 0.9, 45.0
 
 
 def progress(facts: Facts) -> float:
-    """How fast the trunk moved ahead, in m/s. Beyond a brisk walk, faster is not better."""
-    return min(float(facts["speed"]), BRISK_SPEED)
+    """
+    How fast the trunk moves ahead, in m/s, times how upright it is: falling forward is no progress.
+    Beyond a brisk walk, faster is not better.
+    """
+    return min(float(facts["speed"]), BRISK_SPEED) * alive(facts)
 
 
 def alive(facts: Facts) -> float:
@@ -76,7 +79,7 @@ WALK_TERMS: dict[str, Term] = {
     "joints_at_limits": joints_at_limits,
 }
 # About a tenth of the classic weights, so that returns are of a size that a network learns well
-DEFAULT_REWARD = {"progress": 0.3, "alive": 0.3, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
+DEFAULT_REWARD = {"progress": 0.6, "alive": 0.2, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
 
 
 class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
