@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.envs.registration import ENV_IDS
+from sb3_mimic.envs.registration import ENV_IDS, POSE_IDS
 from sb3_mimic.errors import AgentNotFoundError, NoTranslatorError, PictureError
 
 EXIT_BAD_INPUT = 2
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     imitate.set_defaults(run=_imitate)
 
     evaluate = commands.add_parser("evaluate", help="measure an agent on poses it has never seen")
-    _add_env(evaluate)
+    _add_env(evaluate, ENV_IDS)
     _add_agent(evaluate)
     evaluate.add_argument("--episodes", type=_positive, default=200, help="episodes per measure (default: 200)")
     evaluate.add_argument("-o", "--output", type=Path, help="where to write the JSON (default: evaluation-ENV.json)")
@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_env(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--env", required=True, choices=ENV_IDS, metavar="ID", help=f"one of: {', '.join(ENV_IDS)}")
+def _add_env(parser: argparse.ArgumentParser, ids: tuple[str, ...] = POSE_IDS) -> None:
+    parser.add_argument("--env", required=True, choices=ids, metavar="ID", help=f"one of: {', '.join(ids)}")
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
