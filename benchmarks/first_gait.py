@@ -2,7 +2,7 @@
 Finds a first, clumsy gait for the walking humanoid and teaches it to a policy, for PPO to go on from.
 
 From random weights PPO soon finds out how to stand still, and stays there. What it needs is a first step. Here it is a
-linear controller of 32 numbers: a rhythm and the body's balance, left and right mirrored, found by the cross-entropy
+linear controller of 30 numbers: a rhythm and the body's balance, left and right mirrored, found by the cross-entropy
 method in some minutes.
 """
 
