@@ -29,18 +29,24 @@ DT = TIMESTEP * STEPS_PER_DECISION
 STANDING_HEIGHT, FALLEN_HEIGHT = 1.34, 1.0
 # Leaning further than this to any side is falling too, in rad
 LARGEST_TILT = 1.0
-START_NOISE = 0.05
+# How far joints are off at the start, in rad, and how fast the body may move ahead, in m/s
+START_NOISE, START_SPEED = 0.05, 0.4
+# Time of two steps, one with each foot, in s: a clock that the walker may heed
+STRIDE = 0.6755
 # Velocities are shown in tenths of a rad/s. Whatever is beyond is clipped.
 JOINT_VELOCITY_SCALE = 0.1
 TRUNK_BOUND, JOINT_BOUND = 10.0, 5.0
-BRISK_SPEED = 1.0
+BRISK_SPEED = 0.6
 PICTURE_SIZE = 480
 CAMERA_OFFSET, CAMERA_HEIGHT, FOV = (1.2, -3.2, 0.5), 0.9, 45.0
 
 
 def progress(facts: Facts) -> float:
-    """How fast the trunk moved ahead, in m/s. Beyond a brisk walk, faster is not better."""
-    return min(float(facts["speed"]), BRISK_SPEED)
+    """
+    How fast the trunk moves ahead, in m/s, times how upright it is: falling forward is no progress.
+    Beyond a brisk walk, faster is not better.
+    """
+    return min(float(facts["speed"]), BRISK_SPEED) * alive(facts)
 
 
 def alive(facts: Facts) -> float:
@@ -74,7 +80,7 @@ WALK_TERMS: dict[str, Term] = {
     "joints_at_limits": joints_at_limits,
 }
 # About a tenth of the classic weights, so that returns are of a size that a network learns well
-DEFAULT_REWARD = {"progress": 0.3, "alive": 0.3, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
+DEFAULT_REWARD = {"progress": 1.0, "alive": 0.2, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
 
 
 class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
@@ -105,12 +111,12 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             else:
                 display.warn_without_display()
         n_joints = len(JOINTS)
-        high = [TRUNK_BOUND] * 11 + [JOINT_BOUND] * 2 * n_joints + [1.0] * len(FEET)
+        high = [TRUNK_BOUND] * 11 + [JOINT_BOUND] * 2 * n_joints + [1.0] * len(FEET) + [1.0] * 2
         self._high = np.array(high, np.float32)
         self.observation_space = spaces.Dict({keys.OBSERVATION: spaces.Box(-self._high, self._high)})
         self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
         self._terms = [(f"reward_{name}", WALK_TERMS[name], weight) for name, weight in self.reward_weights.items()]
-        self._start = 0.0
+        self._start, self._phase = 0.0, 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         walker = self.walker
@@ -119,6 +125,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             "arguments": (self.reward_weights, self.render_mode),
             "body": body,
             "start": self._start,
+            "phase": self._phase,
             "np_random": self._np_random,
             "seed": self._np_random_seed,
         }
@@ -127,11 +134,13 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self.__init__(*state["arguments"])  # type: ignore[misc]
         self.simulation.restore_initial()
         self.walker.place(*state["body"])
-        self._start, self._np_random, self._np_random_seed = state["start"], state["np_random"], state["seed"]
+        self._start, self._phase = state["start"], state["phase"]
+        self._np_random, self._np_random_seed = state["np_random"], state["seed"]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
-        Stand up straight, every joint a little off by chance.
+        Stand up straight, every joint a little off, with a push ahead by chance. Who is moving must step or fall:
+        without it, to stand still is all that is found out.
 
         :param seed: Seed of the random numbers
         :param options: Not used
@@ -140,8 +149,9 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         super().reset(seed=seed)
         self.simulation.restore_initial()
         qpos = self.np_random.uniform(-START_NOISE, START_NOISE, len(JOINTS)).tolist()
-        self.walker.place((0.0, 0.0, STANDING_HEIGHT), (0.0, 0.0, 0.0, 1.0), qpos)
-        self._start = self.walker.position[0]
+        speed = self.np_random.uniform(0.0, START_SPEED)
+        self.walker.place((0.0, 0.0, STANDING_HEIGHT), (0.0, 0.0, 0.0, 1.0), qpos, velocity=(speed, 0.0, 0.0))
+        self._start, self._phase = self.walker.position[0], 0.0
         if self.render_mode == "human":
             self.render()
         return self._observe(self.walker.scaled_qpos()), {"distance": 0.0}
@@ -155,6 +165,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         fractions = _checked_action(action)
         walker, before = self.walker, self.walker.position[0]
         walker.drive(fractions, STEPS_PER_DECISION)
+        self._phase += 2 * math.pi * DT / STRIDE
         roll, pitch, _ = walker.tilt
         is_up = walker.position[2] > FALLEN_HEIGHT and max(abs(roll), abs(pitch)) < LARGEST_TILT
         scaled_qpos = walker.scaled_qpos()
@@ -213,6 +224,8 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
                 *scaled_qpos,
                 *(JOINT_VELOCITY_SCALE * velocity for velocity in walker.qvel),
                 *walker.contacts,
+                math.sin(self._phase),
+                math.cos(self._phase),
             ],
             np.float32,
         )
