@@ -50,6 +50,8 @@ def copy_run(run: Path, env_id: str) -> Path:
     shutil.copy(run / env_id / "config.yml", target / env_id / "config.yml")
     # Where the runs lay is nobody's business
     arguments = read_arguments(run, env_id) | {"log_folder": "logs"}
+    if arguments["trained_agent"]:
+        arguments["trained_agent"] = f"first_gait/{env_id}.zip"
     (target / env_id / "args.yml").write_text(yaml.dump(OrderedDict(arguments)))
     agent = load_agent(env_id, folder=str(run.parent.parent))
     agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
@@ -65,20 +67,24 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
     return dict(yaml.load((run / env_id / "args.yml").read_text(), Loader=yaml.UnsafeLoader))
 
 
-def card_of(measures: dict[str, Any], conf_file: str | None) -> str:
+def card_of(measures: dict[str, Any], arguments: dict[str, Any]) -> str:
     """
     :param measures: Of the agent
-    :param conf_file: Where its hyperparameters stand, if not where ours are looked for
+    :param arguments: What the zoo was called with
     :return: The card of a shipped agent, as Markdown
     """
     env_id = measures["env"]
-    conf = f" --conf-file {conf_file}" if conf_file else ""
+    first = "    python -m benchmarks.first_gait\n" if arguments["trained_agent"] else ""
+    options = {"--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
+    given = "".join(f" {option} {value}" for option, value in options.items() if value)
+    pictures = " (the translator: 1000 pictures)" if "translator_joint_error_deg" in measures else ""
     packages = ", ".join(f"{name} {number}" for name, number in measures["packages"].items())
     return f"""# PPO on {env_id}
 
-Trained in {measures["training_seconds"]:.0f} s of wall-clock time on {measures["machine"]} by
+Trained for {measures["n_timesteps"]:,} steps, in {measures["training_seconds"]:.0f} s of wall-clock time, on
+{measures["machine"]}, by
 
-    python -m rl_zoo3.train --algo ppo --env {env_id} --gym-packages sb3_mimic{conf}
+{first}    python -m rl_zoo3.train --algo ppo --env {env_id} --gym-packages sb3_mimic{given}
 
 Replay it, from the top of the repository:
 
@@ -86,7 +92,7 @@ Replay it, from the top of the repository:
 
 {table_of(measures)}
 
-Measured by `python -m benchmarks.ship --env {env_id}`: {measures["episodes"]} episodes (the translator: 1000 pictures),
+Measured by `python -m benchmarks.ship --env {env_id}`: {measures["episodes"]} episodes{pictures},
 deterministic actions, seeds from {FIRST_SEED:,}, which training never used. What each measure means stands in the
 docstring of `sb3_mimic.evaluation.evaluate`.
 
@@ -104,7 +110,9 @@ def main() -> None:
     args = parser.parse_args()
     folder = str(SHIPPED.parent) if args.again else args.folder
     run = find_agent(args.env, folder=folder)
-    measures = evaluate(load_agent(args.env, folder=folder), args.env, args.episodes)
+    agent = load_agent(args.env, folder=folder)
+    measures = evaluate(agent, args.env, args.episodes)
+    measures["n_timesteps"] = agent.model.num_timesteps
     if args.again:
         # How it was trained has not changed
         before = json.loads((run / "measures.json").read_text())
@@ -114,7 +122,7 @@ def main() -> None:
         run = copy_run(run, args.env)
     measures["packages"] = {name: version(name) for name in PACKAGES}
     (run / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
-    (run / "README.md").write_text(card_of(measures, read_arguments(run, args.env)["conf_file"]))
+    (run / "README.md").write_text(card_of(measures, read_arguments(run, args.env)))
     print(f"Shipped {run}")
 
 
