@@ -91,6 +91,8 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     if env_id == WALK_ID:
         return evaluate_walk(agent, n_episodes, show_progress)
     env = gym.make(env_id, max_episode_steps=HELD_LIMIT)
+    # Who acts on numbers needs no frame drawn at every step
+    plain = gym.make(env_id, max_episode_steps=HELD_LIMIT, observation_keys=keys.STATE_KEYS) if agent.reads_goal else env
     last_step = gym.spec(env_id).max_episode_steps
     assert last_step is not None
     has_translator = getattr(agent.model.policy, "translator", None) is not None
@@ -105,7 +107,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
                     desc=f"{env_id}{stage.replace('_', ' ')}",
                     disable=not show_progress,
                 )
-                episodes = [_run(agent, env, seed, last_step, stage) for seed in seeds]
+                episodes = [_run(agent, env, plain, seed, last_step, stage) for seed in seeds]
                 results[f"success{stage}"] = _measure(episode.worst < SUCCESS_DISTANCE for episode in episodes)
                 results[f"success_2cm{stage}"] = _measure(episode.worst < STRICT_DISTANCE for episode in episodes)
                 results[f"held{stage}"] = _measure(episode.is_held for episode in episodes)
@@ -115,6 +117,7 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
                 results |= _measure_translator(agent, env)
     finally:
         env.close()
+        plain.close()
     return results
 
 
@@ -150,14 +153,25 @@ def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True
     return results | {name: _measure(values) for name, values in measures}
 
 
-def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:
-    observation, _ = env.reset(seed=seed)
-    mimic_env = env.unwrapped
+def _run(agent: Agent, env: gym.Env[Any, Any], plain: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:
+    """
+    :param agent: The agent
+    :param env: With pictures, where the agent can use them
+    :param plain: The same without, where it needs none
+    :param seed: Of the episode
+    :param last_step: Number of the step at which success is judged
+    :param stage: "", "_from_image" or "_from_image_read_once"
+    :return: What became of the episode
+    """
+    is_refined = stage == "_from_image"
+    picture = env.reset(seed=seed)[0][keys.DESIRED_IMAGE] if stage else None
+    stepped = env if is_refined else plain
+    observation, _ = stepped.reset(seed=seed)
+    mimic_env = stepped.unwrapped
     assert isinstance(mimic_env, MimicEnv)
     episode = _Episode(mimic_env, mimic_env.desired_goal)
-    if stage:
-        picture, refine = observation[keys.DESIRED_IMAGE], stage == "_from_image"
-        for _ in follow(agent, env, observation, picture, HELD_LIMIT, refine):
+    if picture is not None:
+        for _ in follow(agent, stepped, observation, picture, HELD_LIMIT, is_refined):
             episode.record(mimic_env.achieved_goal, last_step)
             if episode.is_held and episode.n_steps >= last_step:
                 break
@@ -165,7 +179,7 @@ def _run(agent: Agent, env: gym.Env[Any, Any], seed: int, last_step: int, stage:
     memory = None
     while episode.n_steps < HELD_LIMIT and not (episode.is_held and episode.n_steps >= last_step):
         action, memory = agent.act(observation, memory)
-        observation = env.step(action)[0]
+        observation = stepped.step(action)[0]
         episode.record(mimic_env.achieved_goal, last_step)
     return episode
 
