@@ -10,6 +10,7 @@ import psutil
 import pybullet_data
 import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from sb3_mimic import keys
@@ -187,6 +188,19 @@ def test_going_ahead_pays_and_going_back_costs(make_env):
         _, _, _, _, info = env.step(np.zeros(N_JOINTS, np.float32))
         assert info["distance"] * speed > 0
         assert info["reward_progress"] * speed > 0.05
+
+
+def test_evaluation_measures_the_way(make_env):
+    from sb3_mimic.agents import Agent
+    from sb3_mimic.evaluation import evaluate
+
+    agent = Agent(PPO("MultiInputPolicy", make_env(WALK_ID), device="cpu"))
+    measures = evaluate(agent, WALK_ID, 3, show_progress=False)
+    assert measures["env"] == WALK_ID
+    assert 1 < measures["upright_steps"]["value"] <= 1000
+    low, high = measures["distance_m"]["interval"]
+    assert low <= measures["distance_m"]["value"] <= high
+    assert measures["return"]["n"] == 3
 
 
 def test_the_body_faces_its_own_way(make_env):

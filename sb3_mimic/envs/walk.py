@@ -79,7 +79,7 @@ WALK_TERMS: dict[str, Term] = {
     "stall_torque": stall_torque,
     "joints_at_limits": joints_at_limits,
 }
-# About a tenth of the classic weights, so that returns are of a size that a network learns well
+# To walk must pay several times what it pays to stand, or standing is all that is learnt
 DEFAULT_REWARD = {"progress": 1.0, "alive": 0.2, "electricity": -0.02, "stall_torque": -0.02, "joints_at_limits": -0.01}
 
 
