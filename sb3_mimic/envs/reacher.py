@@ -65,7 +65,7 @@ def reacher_3d(**options: Any) -> MimicEnv:
 
 def reacher_6d(**options: Any) -> MimicEnv:
     """
-    An arm under gravity: three hinges in the shoulder, one in the elbow, two in the wrist; links of 0.28, 0.24 and 0.18 m.
+    An arm under gravity: three hinges in the shoulder, one in the elbow, two in the wrist; links of 0.28, 0.24 and 0.14 m.
 
     :param options: See :func:`~sb3_mimic.envs.pose_env.pose_env`
     :return: The environment
@@ -82,15 +82,15 @@ def reacher_6d(**options: Any) -> MimicEnv:
     segments = (
         urdf.Segment("upper_arm", shoulder, 0.28, 0.06, 0.5, UPPER_ARM, is_coarse=True),
         urdf.Segment("forearm", elbow, 0.24, 0.05, 0.4, FOREARM, is_coarse=True),
-        urdf.Segment("hand", hand, 0.18, 0.05, 0.25, WRIST, (0.065, HAND), armature=0.004, is_coarse=True),
+        urdf.Segment("hand", hand, 0.14, 0.045, 0.25, WRIST, (0.06, HAND), armature=0.004, is_coarse=True),
     )
     spec = RobotSpec(
         model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
         joints=("shoulder_yaw", "shoulder_pitch", "shoulder_roll", "elbow", "wrist_pitch", "wrist_yaw"),
-        keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.18, 0.0, 0.0))),
+        keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.14, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "wrist", "tip"),),
         max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
         friction=(0.15, 0.2, 0.08, 0.1, 0.03, 0.03),
     )
-    camera = Camera(eye=(0.85, -0.6, 0.55), target=(0.08, 0.0, 0.05), up=(0, 0, 1), fov=76)
+    camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
     return pose_env(spec, camera, **options)
