@@ -28,7 +28,7 @@ class Segment:
     :param mass: Mass, in kg
     :param color: Red, green, blue, each in [0, 1]
     :param ball: Radius (m) and colour of a ball at its tip, such as a hand; it weighs nothing of its own
-    :param is_coarse: Whether to draw a six-sided prism and a twenty-sided ball: half the work for the renderer
+    :param is_coarse: Whether to draw a six-sided prism and a twenty-sided ball: fewer faces to render
     :param armature: Inertia of the motors' rotors, as felt at the joints, in kg m^2
     """
 
