@@ -38,7 +38,7 @@ def _arm(side: str) -> str:
 
 
 def _person(name: str, sides: tuple[str, ...]) -> RobotSpec:
-    look = urdf.box((0.16, 0.30, 0.50), (0.0, 0.0, 0.01), SHIRT) + urdf.sphere(0.11, (0.0, 0.0, 0.38), SKIN)
+    look = urdf.box((0.16, 0.30, 0.50), (0.0, 0.0, 0.01), SHIRT) + urdf.coarse_ball(0.11, (0.0, 0.0, 0.38), SKIN)
     return RobotSpec(
         model=urdf.robot(name, *(_arm(side) for side in sides), look=look),
         joints=tuple(f"{side}_{joint}" for side in sides for joint in ("shoulder_roll", "shoulder_yaw", "elbow")),

@@ -1,8 +1,11 @@
 """Writes the URDF of limbs from capsules and spheres, or from meshes of few faces: no model files."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 Vector = tuple[float, float, float]
 Color = tuple[float, float, float]
@@ -103,16 +106,19 @@ def _prism() -> str:
 
 
 def _icosahedron() -> str:
-    """:return: An OBJ file: an icosahedron of radius 1"""
-    # Top, five around it, five below these, bottom
-    height = 1 / math.sqrt(5)
-    rings = [(level, 2 * math.pi * (step + (level < 0) / 2) / 5) for level in (height, -height) for step in range(5)]
-    ring = [(2 * height * math.cos(angle), 2 * height * math.sin(angle), level) for level, angle in rings]
+    """:return: An OBJ file: an icosahedron of radius 1, an edge on top"""
+    # The corners of three golden rectangles that stand across each other
+    golden = (1 + math.sqrt(5)) / 2
+    radius = math.hypot(1, golden)
+    corners = [(short / radius, long * golden / radius) for short in (-1, 1) for long in (-1, 1)]
+    vertices = [vertex for a, b in corners for vertex in ((0.0, a, b), (a, b, 0.0), (b, 0.0, a))]
     faces = []
-    for step in range(5):
-        upper, upper_next, lower, lower_next = 1 + step, 1 + (step + 1) % 5, 6 + step, 6 + (step + 1) % 5
-        faces += [(0, upper, upper_next), (11, lower_next, lower), (upper, lower, upper_next), (upper_next, lower, lower_next)]
-    return _obj([(0.0, 0.0, 1.0), *ring, (0.0, 0.0, -1.0)], faces)
+    for a, b, c in itertools.combinations(range(len(vertices)), 3):
+        # Neighbours are an edge's length apart, others much farther
+        if all(math.dist(vertices[i], vertices[j]) < 2.1 / radius for i, j in ((a, b), (b, c), (c, a))):
+            is_outward = np.linalg.det([vertices[a], vertices[b], vertices[c]]) > 0
+            faces.append((a, b, c) if is_outward else (a, c, b))
+    return _obj(vertices, faces)
 
 
 def _obj(vertices: Sequence[Vector], faces: Sequence[tuple[int, int, int]]) -> str:

@@ -57,8 +57,8 @@ class TranslatorCallback(BaseCallback):
     def __init__(
         self,
         frames_per_step: float = 0.75,
-        batch_size: int = 128,
-        learning_rate: float = 4e-3,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
         cycle: float = 1.0,
         memory_size: int = 16_384,
         n_validation: int = 256,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import create_mlp
 from torch import nn
 
 from sb3_mimic.extractors.layers import convolutional_trunk, n_trunk_features
@@ -17,20 +18,21 @@ class ConvNetTranslator(Translator):
     :param observation_space: Must hold ``image`` (uint8, channels first)
     :param state_dim: Size of what is read: the first numbers of a pose; by default the whole ``achieved_goal``
     :param channels: Output channels of the convolutions
-    :param hidden_dim: Size of the layer between convolutions and state
+    :param net_arch: Sizes of the layers between convolutions and state. Two of them: angles are no linear function of where
+        things are in a picture
     """
 
     def __init__(
         self,
         observation_space: spaces.Dict,
         state_dim: int | None = None,
-        channels: Sequence[int] = (32, 64, 128, 128),
-        hidden_dim: int = 256,
+        channels: Sequence[int] = (32, 64, 96, 128),
+        net_arch: Sequence[int] = (256, 256),
     ):
         super().__init__(observation_space, state_dim)
         self.trunk = convolutional_trunk(self.n_channels, channels)
         n_features = n_trunk_features(self.trunk, self.height, self.width, self.n_channels)
-        self.head = nn.Sequential(nn.Linear(n_features, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, self.state_dim))
+        self.head = nn.Sequential(*create_mlp(n_features, self.state_dim, list(net_arch)))
         # Channels last is faster on CPU
         self.to(memory_format=th.channels_last)  # type: ignore[call-overload]
         self._set_up_optimizer()
