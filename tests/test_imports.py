@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up. A module may import from lower floors of its own wing, and from the ground.
 GROUND = [["keys", "pose", "errors"]]
 WING_E = [
-    ["envs.simulation", "envs.rewards", "envs.urdf", "envs.mjcf"],
+    ["envs.simulation", "envs.rewards", "envs.urdf", "envs.mjcf", "envs.checks"],
     ["envs.control", "envs.camera"],
     ["envs.robot"],
     ["envs.goals", "envs.display", "envs.walker"],

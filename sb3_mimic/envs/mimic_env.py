@@ -12,6 +12,7 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs import display
 from sb3_mimic.envs.camera import Camera
+from sb3_mimic.envs.checks import checked_action, checked_options
 from sb3_mimic.envs.goals import Goal
 from sb3_mimic.envs.rewards import Reward
 from sb3_mimic.envs.robot import Robot
@@ -80,7 +81,8 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
         pose = spaces.Box(-POSE_BOUND, POSE_BOUND, (goal.layout.dim,), np.float32)
         high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POSE_BOUND] * 3 * n_keypoints, np.float32)
-        picture = spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)
+        self._picture_shape = (camera.height, camera.width, 3)
+        picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {
             keys.OBSERVATION: spaces.Box(-high, high),
             keys.ACHIEVED_GOAL: pose,
@@ -124,7 +126,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :raises ValueError: For an unknown option, a wrong shape or type, or numbers that are not finite
         """
         super().reset(seed=seed)
-        options = self._checked_options(options or {})
+        options = checked_options(options or {}, self._picture_shape)
         self.simulation.restore_initial()
         self.robot.release_motors()
 
@@ -146,7 +148,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :return: Observation, reward, False, False (episodes end by their time limit), and info
         :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
         """
-        action = self._checked_action(action)
+        action = np.array(checked_action(action, self.robot.spec.joints))
         self.robot.apply(action)
         self.simulation.step()
         self.robot.refresh()
@@ -180,14 +182,13 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :return: The observation with the new target
         :raises ValueError: For a wrong shape or type, or numbers that are not finite; the old target stays
         """
-        options = self._checked_options({"desired_goal": desired_goal, "desired_image": desired_image})
+        options = checked_options({"desired_goal": desired_goal, "desired_image": desired_image}, self._picture_shape)
         try:
             with self.simulation.preserved():
                 self.goal.place(options["desired_goal"])
                 self._adopt_target(options["desired_image"])
         finally:
-            self.robot.release_motors()
-            self.robot.refresh()
+            self.robot.resume()
         self._look()
         return self._observe()
 
@@ -202,6 +203,29 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         if not set(keys.STATE_KEYS) <= set(self.observation_keys):
             raise AttributeError(f"Without {', '.join(keys.STATE_KEYS)} in the observation there is no goal to compute with")
         return self.reward
+
+    def run_state(self) -> dict[str, Any]:
+        """:return: All that the future of a running episode depends on, as plain numbers and arrays"""
+        return {
+            "world": self.simulation.to_bytes(),
+            "np_random": self.np_random.bit_generator.state,
+            "achieved": self._achieved,
+            "desired": self._desired,
+            "desired_image": self._desired_image,
+            "pixel_error": self._pixel_error,
+        }
+
+    def restore_run_state(self, state: dict[str, Any]) -> None:
+        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        # The state that episodes start from is the one before anything has moved
+        self.simulation.restore_initial()
+        self.simulation.from_bytes(state["world"])
+        self.robot.resume()
+        self.np_random.bit_generator.state = state["np_random"]
+        self._achieved, self._desired = state["achieved"], state["desired"]
+        self._desired_image, self._ghost = state["desired_image"], None
+        self._look()
+        self._pixel_error = state["pixel_error"]
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """
@@ -257,8 +281,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             with self.simulation.preserved():
                 self.goal.place(self._desired)
                 self._ghost = camera.render_with_mask(self.simulation)
-            self.robot.release_motors()
-            self.robot.refresh()
+            self.robot.resume()
         return display.downsample(display.compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
 
     def _observe(self) -> Observation:
@@ -273,26 +296,3 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             every[keys.IMAGE] = self._image
             every[keys.DESIRED_IMAGE] = self._desired_image.copy()
         return {key: every[key] for key in self.observation_keys}
-
-    def _checked_action(self, action: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.robot.n_joints,) or not math.isfinite(sum(action.tolist())):
-            raise ValueError(
-                f"An action must be {self.robot.n_joints} finite numbers in [-1, 1], one per joint"
-                f" ({', '.join(self.robot.spec.joints)}). Got shape {action.shape}: {action}"
-            )
-        return np.array([min(max(value, -1.0), 1.0) for value in action.tolist()])
-
-    def _checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(options) - {"desired_goal", "desired_image"}
-        if unknown:
-            raise ValueError(f"Unknown reset options {sorted(unknown)}. Known options: desired_goal, desired_image.")
-        if options.get("desired_image") is not None:
-            image = np.asarray(options["desired_image"])
-            shape = (self.camera.height, self.camera.width, 3)
-            if image.shape != shape or image.dtype != np.uint8:
-                raise ValueError(
-                    f"A desired_image must have shape {shape} and type uint8, got {image.shape} and {image.dtype}"
-                )
-            options = {**options, "desired_image": image}
-        return options

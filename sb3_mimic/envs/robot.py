@@ -126,6 +126,11 @@ class Robot:
             physicsClientId=self.simulation.client,
         )
 
+    def resume(self) -> None:
+        """To be called when the world has been put back to an earlier state."""
+        self.release_motors()
+        self.refresh()
+
     def reset(self, qpos: FloatArray, qvel: FloatArray | None = None) -> None:
         """
         Put the joints somewhere, without physics.

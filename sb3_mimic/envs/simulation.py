@@ -107,6 +107,26 @@ class Simulation:
                 p.restoreState(state, physicsClientId=self._client)
                 p.removeState(state, physicsClientId=self._client)
 
+    def to_bytes(self) -> bytes:
+        """:return: Positions, velocities and contacts, to be restored in any process with the same bodies. Not the motors."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/world.bullet"
+            p.saveBullet(path, physicsClientId=self.client)
+            return Path(path).read_bytes()
+
+    def from_bytes(self, world: bytes) -> None:
+        """
+        :param world: What :meth:`to_bytes` gave
+        :raises ValueError: When it does not fit
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/world.bullet"
+            Path(path).write_bytes(world)
+            try:
+                p.restoreState(fileName=path, physicsClientId=self.client)
+            except p.error as error:
+                raise ValueError(f"This state is not one of a simulation with the same bodies: {error}") from error
+
     def close(self) -> None:
         """Free the world. Closing twice does no harm."""
         self._finalizer()

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs import display
 from sb3_mimic.envs.camera import Camera
+from sb3_mimic.envs.checks import checked_action
 from sb3_mimic.envs.rewards import LIMIT, checked_weights
 from sb3_mimic.envs.simulation import Simulation
 from sb3_mimic.envs.walker import FEET, JOINTS, Walker
@@ -119,23 +120,31 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._start, self._phase = 0.0, 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        walker = self.walker
-        body = (walker.position, walker.orientation, walker.qpos, walker.qvel, walker.velocity, walker.spin)
-        return {
-            "arguments": (self.reward_weights, self.render_mode),
-            "body": body,
-            "start": self._start,
-            "phase": self._phase,
-            "np_random": self._np_random,
-            "seed": self._np_random_seed,
-        }
+        arguments = (self.reward_weights, self.render_mode)
+        return {"arguments": arguments, "run": self.run_state(), "seed": self._np_random_seed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(*state["arguments"])  # type: ignore[misc]
+        self.restore_run_state(state["run"])
+        self._np_random_seed = state["seed"]
+
+    def run_state(self) -> dict[str, Any]:
+        """:return: All that the future of a running episode depends on, as plain numbers"""
+        return {
+            "world": self.simulation.to_bytes(),
+            "np_random": self.np_random.bit_generator.state,
+            "start": self._start,
+            "phase": self._phase,
+        }
+
+    def restore_run_state(self, state: dict[str, Any]) -> None:
+        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        # The state that episodes start from is the one before anything has moved
         self.simulation.restore_initial()
-        self.walker.place(*state["body"])
+        self.simulation.from_bytes(state["world"])
+        self.walker.refresh()
+        self.np_random.bit_generator.state = state["np_random"]
         self._start, self._phase = state["start"], state["phase"]
-        self._np_random, self._np_random_seed = state["np_random"], state["seed"]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
@@ -162,7 +171,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :return: Observation, reward, whether it has fallen, False (the time limit is not known here), and info
         :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
         """
-        fractions = _checked_action(action)
+        fractions = checked_action(action, list(JOINTS))
         walker, before = self.walker, self.walker.position[0]
         walker.drive(fractions, STEPS_PER_DECISION)
         self._phase += 2 * math.pi * DT / STRIDE
@@ -241,14 +250,3 @@ def humanoid_walk(reward_weights: dict[str, float] | None = None, render_mode: s
     :return: The environment
     """
     return WalkEnv(DEFAULT_REWARD if reward_weights is None else reward_weights, render_mode)
-
-
-def _checked_action(action: npt.NDArray[np.floating]) -> list[float]:
-    action = np.asarray(action, np.float64)
-    fractions: list[float] = action.ravel().tolist()
-    if action.shape != (len(JOINTS),) or not math.isfinite(sum(fractions)):
-        raise ValueError(
-            f"An action must be {len(JOINTS)} finite numbers in [-1, 1], one per joint"
-            f" ({', '.join(JOINTS)}). Got shape {action.shape}: {action}"
-        )
-    return [min(max(fraction, -1.0), 1.0) for fraction in fractions]
