@@ -15,3 +15,11 @@ class DamagedAgentError(ValueError):
 
 class NoTranslatorError(TypeError):
     """The agent cannot read pictures: it was trained without a translator."""
+
+
+class RunStateError(ValueError):
+    """A run cannot be continued from what lies beside its checkpoint."""
+
+
+class InterruptedRunError(RuntimeError):
+    """A training broke off through no fault of its own."""

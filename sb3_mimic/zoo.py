@@ -9,7 +9,6 @@ from typing import Any
 
 from sb3_mimic.envs.registration import ENV_IDS
 
-CHECKPOINT_FREQ = 100_000
 # Frames of one rollout in memory while tuning: 8192 of 2 x 64 x 64 x 3 bytes are 192 MiB
 MAX_TUNED_ROLLOUT = 8192
 
@@ -153,5 +152,62 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
         exp_manager.HYPERPARAMS_SAMPLER |= dict.fromkeys(("ppo", "ppo_lstm"), sample_ppo_params)
         return
     manager.show_progress = True
-    if manager.save_freq < 0:
-        manager.save_freq = CHECKPOINT_FREQ
+    _make_resumable(manager)
+
+
+def _make_resumable(manager: Any) -> None:
+    """Hand our checkpoints the zoo's folder, frequency and ``-i``; say how to go on where a run breaks off."""
+    from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
+
+    from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
+    from sb3_mimic.errors import DamagedAgentError, InterruptedRunError, RunStateError
+    from sb3_mimic.run_file import fingerprint
+
+    create_callbacks, load, learn = manager.create_callbacks, manager._load_pretrained_agent, manager.learn
+
+    def create_callbacks_of_ours() -> None:
+        save_freq = manager.save_freq
+        create_callbacks()
+        ours = next((each for each in manager.callbacks if isinstance(each, RunStateCallback)), None)
+        if ours is None:
+            return
+        ours.save_path = ours.save_path or manager.save_path
+        if save_freq > 0:
+            ours.save_freq = save_freq
+        if manager.continue_training:
+            ours.resume_from = manager.trained_agent
+        # First, so that whatever else starts with the training finds it as it was
+        others = [each for each in manager.callbacks if each is not ours and not isinstance(each, CheckpointCallback)]
+        manager.callbacks = [ours, *others]
+        for each in others:
+            if isinstance(each, EvalCallback) and manager.normalize:
+                both = CallbackList([BestStatisticsCallback(manager.save_path)])
+                if each.callback_on_new_best is not None:
+                    both.callbacks.insert(0, each.callback_on_new_best)
+                both.parent = each
+                each.callback_on_new_best = both
+
+    def load_or_explain(*args: Any) -> Any:
+        try:
+            fingerprint(Path(manager.trained_agent))
+        except RunStateError as error:
+            others = checkpoints_in(Path(manager.trained_agent).parent)
+            whole = [str(path) for path in others if path != Path(manager.trained_agent)]
+            raise DamagedAgentError(f"{error} There are: {', '.join(whole) or 'none'}.") from error
+        return load(*args)
+
+    def learn_or_explain(model: Any) -> None:
+        try:
+            learn(model)
+        except (EOFError, ConnectionError) as error:
+            raise InterruptedRunError(
+                f"A worker of the vectorised environment has died ({error!r}), perhaps for want of memory."
+                f" {how_to_continue(Path(manager.save_path))}"
+            ) from error
+        except Exception:
+            print(f"The run broke off. {how_to_continue(Path(manager.save_path))}", file=sys.stderr)
+            raise
+
+    manager.create_callbacks = create_callbacks_of_ours
+    manager._load_pretrained_agent = load_or_explain
+    manager.learn = learn_or_explain

@@ -33,7 +33,18 @@ WING_N = [
     ["translator.callback"],
     ["policies"],
 ]
-ROOF = [["zoo", "pictures", "report"], ["agents"], ["imitation"], ["evaluation"], ["cli"], ["__main__"], [""]]
+ROOF = [
+    ["run_file"],
+    ["run_state"],
+    ["checkpoints"],
+    ["zoo", "pictures", "report"],
+    ["agents"],
+    ["imitation"],
+    ["evaluation"],
+    ["cli"],
+    ["__main__"],
+    [""],
+]
 
 FORBIDDEN = {"wing E": {"torch", "stable_baselines3", "sb3_contrib"}, "wing N": {"pybullet"}}
 

@@ -1,6 +1,7 @@
 """Trains the policy's translator during reinforcement learning, on the frames of each rollout."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +102,20 @@ class TranslatorCallback(BaseCallback):
         # A generator of its own: PPO's random numbers are the same with and without this callback
         self.rng = np.random.default_rng(self.model.seed)
         self.layout = self.training_env.get_attr("pose_layout", indices=0)[0]
+
+    def run_state(self) -> dict[str, Any]:
+        """:return: All that its future depends on, as plain numbers and arrays"""
+        return {
+            "memory": self.memory.run_state(),
+            "random": self.rng.bit_generator.state,
+            "n_rollouts": self.n_rollouts,
+        }
+
+    def restore_run_state(self, state: dict[str, Any]) -> None:
+        """:param state: What :meth:`run_state` gave"""
+        self.memory.restore_run_state(state["memory"])
+        self.rng.bit_generator.state = state["random"]
+        self.n_rollouts = state["n_rollouts"]
 
     def _on_rollout_start(self) -> None:
         self._make_room_for_pictures()

@@ -1,6 +1,7 @@
 """Pictures with their exact states: as frozen arrays, and as a memory of bounded size."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,14 +88,35 @@ class PoseMemory:
         :param rng: Chooses them
         """
         if not self._size:
-            self._images = np.empty((self.capacity, *frames.images.shape[1:]), np.uint8)
-            self._states = np.empty((self.capacity, *frames.states.shape[1:]), np.float32)
+            self._make_room(frames.images, frames.states)
         n_free = min(self.capacity - self._size, len(frames))
         slots = np.concatenate(
             (np.arange(self._size, self._size + n_free), rng.integers(self.capacity, size=len(frames) - n_free))
         )
         self._images[slots], self._states[slots] = frames.images, frames.states
         self._size += n_free
+
+    def run_state(self) -> dict[str, npt.NDArray[Any]]:
+        """:return: All that it remembers, images as uint8"""
+        return {"images": self._images[: self._size], "states": self._states[: self._size]}
+
+    def restore_run_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """
+        :param state: What :meth:`run_state` gave
+        :raises ValueError: When it holds more than the capacity
+        """
+        images, states = state["images"], state["states"]
+        if len(images) > self.capacity:
+            raise ValueError(f"A memory of {self.capacity} frames cannot hold {len(images)}: raise memory_size")
+        self._size = 0
+        if len(images):
+            self._make_room(images, states)
+            self._images[: len(images)], self._states[: len(states)] = images, states
+            self._size = len(images)
+
+    def _make_room(self, images: npt.NDArray[Any], states: npt.NDArray[Any]) -> None:
+        self._images = np.empty((self.capacity, *images.shape[1:]), np.uint8)
+        self._states = np.empty((self.capacity, *states.shape[1:]), np.float32)
 
     def sample(self, n: int, rng: np.random.Generator) -> PoseDataset:
         """:return: A copy of n frames drawn at random, with replacement"""

@@ -1,0 +1,323 @@
+"""All that the future of a training depends on beside weights and optimisers: taken down, and put back."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch as th
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
+
+from sb3_mimic.errors import RunStateError
+from sb3_mimic.run_file import FORMAT
+
+State = dict[str, Any]
+
+PACKAGES = ("sb3_mimic", "stable_baselines3", "sb3_contrib", "gymnasium", "pybullet", "torch", "numpy")
+COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
+# What lies between two steps; _last_original_obs is known to off-policy algorithms alone
+OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
+# Of gymnasium's TimeLimit and SB3's Monitor
+WRAPPER_STATE = ("_elapsed_steps", "rewards", "needs_reset", "total_steps")
+EVALUATIONS = (
+    "best_mean_reward",
+    "last_mean_reward",
+    "evaluations_results",
+    "evaluations_timesteps",
+    "evaluations_length",
+    "evaluations_successes",
+)
+
+
+def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
+    """
+    :param model: Between two rollouts
+    :param callback: All callbacks of the training
+    :return: What :func:`restore` needs
+    :raises RunStateError: When an environment or a replay buffer cannot tell its state
+    """
+    venv = _venv_of(model)
+    state: State = {
+        "format": FORMAT,
+        "versions": _versions(),
+        "algorithm": type(model).__name__,
+        "env_id": _env_id(venv),
+        "n_envs": venv.num_envs,
+        "total_timesteps": model._total_timesteps,
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "observed": {name: getattr(model, name) for name in OBSERVED if getattr(model, name, None) is not None},
+        "episodes": {name: getattr(model, name) for name in ("ep_info_buffer", "ep_success_buffer")},
+        "venv": _capture_venv(venv),
+        "normalization": normalization_of(venv),
+        "callbacks": [_capture_callback(each) for each in every_callback(callback)],
+        "random": _capture_random(model),
+    }
+    hidden = getattr(model, "_last_lstm_states", None)
+    if hidden is not None:
+        state["hidden"] = [[part.cpu().numpy() for part in parts] for parts in hidden]
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None:
+        state["replay_buffer"] = _capture_buffer(buffer)
+    return state
+
+
+def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[str]:
+    """
+    Put everything back but the random states, which :func:`restore_random` is for: it must come last.
+
+    :param model: With the weights of the checkpoint, about to collect its first rollout
+    :param callback: All callbacks of the training
+    :param state: What :func:`capture` gave
+    :return: What is not as it was, in words; the continuation is exact where this is empty
+    :raises RunStateError: When the state is that of another training; nothing has been changed then
+    """
+    venv = _venv_of(model)
+    _check(model, venv, state)
+    differences = [
+        f"{package} {now} in place of {state['versions'].get(package)}"
+        for package, now in _versions().items()
+        if now != state["versions"].get(package)
+    ]
+    _restore_venv(venv, state["venv"])
+    set_normalization(venv, state["normalization"])
+    for name, value in {**state["counters"], **state["observed"]}.items():
+        setattr(model, name, value)
+    # For the frames per second of the log
+    model._num_timesteps_at_start = model.num_timesteps
+    for name, episodes in state["episodes"].items():
+        getattr(model, name).clear()
+        getattr(model, name).extend(episodes)
+    if "hidden" in state:
+        states = [tuple(th.from_numpy(part).to(model.device) for part in parts) for parts in state["hidden"]]
+        vars(model)["_last_lstm_states"] = RNNStates(*states)
+    if "replay_buffer" in state:
+        _restore_buffer(vars(model)["replay_buffer"], state["replay_buffer"])
+    seen: Counter[str] = Counter()
+    saved: dict[tuple[str, int], State] = {}
+    for each in state["callbacks"]:
+        saved[each["class"], seen[each["class"]]] = each
+        seen[each["class"]] += 1
+    seen.clear()
+    for each in every_callback(callback):
+        name = type(each).__name__
+        if (name, seen[name]) in saved:
+            _restore_callback(each, saved.pop((name, seen[name])))
+        seen[name] += 1
+    differences += [f"no {name}, which was there before" for name, _ in saved if name != "ProgressBarCallback"]
+    if getattr(model, "use_sde", False):
+        differences.append("another exploration matrix, which is drawn anew")
+    return differences
+
+
+def _check(model: BaseAlgorithm, venv: VecEnv, state: State) -> None:
+    mine = {"algorithm": type(model).__name__, "env_id": _env_id(venv), "n_envs": venv.num_envs}
+    for name, value in mine.items():
+        if value != state[name]:
+            raise RunStateError(
+                f"The checkpoint belongs to a run with {name}={state[name]}, and this one has {name}={value}."
+                " Continue it with the same settings, or remove the state beside it to start from its weights alone."
+            )
+    layers = [type(layer).__name__ for layer in _layers(venv)]
+    if layers != state["venv"]["layers"]:
+        raise RunStateError(
+            f"The checkpoint's environments are wrapped in {', '.join(state['venv']['layers'])},"
+            f" those of this run in {', '.join(layers)}. Continue it with the same settings."
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
+def _venv_of(model: BaseAlgorithm) -> VecEnv:
+    venv = model.get_env()
+    assert venv is not None
+    return venv
+
+
+def _env_id(venv: VecEnv) -> str:
+    spec = venv.get_attr("spec", 0)[0]
+    return str(spec.id) if spec is not None else "unknown"
+
+
+def _layers(venv: VecEnv) -> Iterator[VecEnv]:
+    yield venv
+    while isinstance(venv, VecEnvWrapper):
+        venv = venv.venv
+        yield venv
+
+
+def _capture_venv(venv: VecEnv) -> State:
+    base = venv.unwrapped
+    try:
+        envs = base.env_method("run_state")
+    except AttributeError as error:
+        raise RunStateError(
+            f"{_env_id(venv)} cannot tell its state: it has no run_state(). Only environments of sb3_mimic have."
+        ) from error
+    return {
+        "layers": [type(layer).__name__ for layer in _layers(venv)],
+        "stacks": [_stack_of(layer) for layer in _layers(venv) if isinstance(layer, VecFrameStack)],
+        "envs": envs,
+        "wrappers": {name: base.get_attr(name) for name in WRAPPER_STATE if base.has_attr(name)},
+        # Seeds that wait for the next reset
+        "seeds": base._seeds,
+    }
+
+
+def _restore_venv(venv: VecEnv, state: State) -> None:
+    base = venv.unwrapped
+    for index, env_state in enumerate(state["envs"]):
+        base.env_method("restore_run_state", env_state, indices=index)
+        for name, values in state["wrappers"].items():
+            base.env_method("set_wrapper_attr", name, values[index], indices=index)
+    base._seeds = state["seeds"]
+    stacks = (layer for layer in _layers(venv) if isinstance(layer, VecFrameStack))
+    for layer, saved in zip(stacks, state["stacks"], strict=True):
+        for key, stack in _stacks(layer).items():
+            stack.stacked_obs = saved[key]
+
+
+def _stacks(layer: VecFrameStack) -> dict[str, Any]:
+    stacked: Any = layer.stacked_obs
+    return dict(getattr(stacked, "sub_stacked_observations", None) or {"": stacked})
+
+
+def _stack_of(layer: VecFrameStack) -> State:
+    return {key: stack.stacked_obs for key, stack in _stacks(layer).items()}
+
+
+def normalization_of(venv: VecEnv) -> State | None:
+    """
+    :param venv: Environments
+    :return: Their running statistics, or None where nothing is normalised
+    """
+    for layer in _layers(venv):
+        if isinstance(layer, VecNormalize):
+            rms = getattr(layer, "obs_rms", None)
+            by_key = rms if isinstance(rms, dict) else {} if rms is None else {"": rms}
+            return {
+                "obs_rms": {key: _statistics(each) for key, each in by_key.items()},
+                "ret_rms": _statistics(layer.ret_rms),
+                "returns": layer.returns,
+            }
+    return None
+
+
+def set_normalization(venv: VecEnv, state: State | None) -> None:
+    """
+    :param venv: Environments that are normalised in the same way as those that the statistics come from
+    :param state: What :func:`normalization_of` gave
+    """
+    for layer in _layers(venv):
+        if state is not None and isinstance(layer, VecNormalize):
+            rms: Any = getattr(layer, "obs_rms", None)
+            by_key = rms if isinstance(rms, dict) else {"": rms}
+            for key, statistics in state["obs_rms"].items():
+                _set_statistics(by_key[key], statistics)
+            _set_statistics(layer.ret_rms, state["ret_rms"])
+            if len(state["returns"]) == layer.num_envs:
+                layer.returns = state["returns"]
+
+
+def _statistics(rms: RunningMeanStd) -> State:
+    return {"mean": rms.mean, "var": rms.var, "count": rms.count}
+
+
+def _set_statistics(rms: RunningMeanStd, state: State) -> None:
+    rms.mean, rms.var, rms.count = state["mean"], state["var"], state["count"]
+
+
+def every_callback(callback: Any) -> list[BaseCallback]:
+    """:return: A callback with all those inside of it, in a fixed order"""
+    if isinstance(callback, CallbackList):
+        inner: Sequence[Any] = callback.callbacks
+    elif isinstance(callback, EventCallback):
+        inner = [callback.callback, getattr(callback, "callback_on_new_best", None)]
+    else:
+        inner = []
+    return [callback, *(deeper for each in inner if each is not None for deeper in every_callback(each))]
+
+
+def _capture_callback(callback: BaseCallback) -> State:
+    state: State = {"class": type(callback).__name__, "n_calls": callback.n_calls}
+    if hasattr(callback, "run_state"):
+        state["own"] = callback.run_state()
+    if isinstance(callback, EvalCallback):
+        state["evaluations"] = {name: getattr(callback, name) for name in EVALUATIONS}
+        # Its random numbers choose the goals of the next evaluations
+        state["venv"] = _capture_venv(callback.eval_env)
+    return state
+
+
+def _restore_callback(callback: BaseCallback, state: State) -> None:
+    callback.n_calls = state["n_calls"]
+    if "own" in state and hasattr(callback, "restore_run_state"):
+        callback.restore_run_state(state["own"])
+    if isinstance(callback, EvalCallback) and "evaluations" in state:
+        for name, value in state["evaluations"].items():
+            setattr(callback, name, value)
+        _restore_venv(callback.eval_env, state["venv"])
+
+
+def _capture_random(model: BaseAlgorithm) -> State:
+    name, numbers, *rest = np.random.get_state()
+    state: State = {
+        "python": random.getstate(),
+        "numpy": [name, np.asarray(numbers), *rest],
+        "torch": th.get_rng_state().numpy(),
+        "action_space": model.action_space.np_random.bit_generator.state,
+    }
+    if th.cuda.is_available():
+        state["cuda"] = [each.numpy() for each in th.cuda.get_rng_state_all()]
+    return state
+
+
+def restore_random(model: BaseAlgorithm, state: State) -> None:
+    """
+    :param model: Right after :func:`restore`, at the very start of its rollout
+    :param state: What :func:`capture` gave
+    """
+    saved = state["random"]
+    kind, numbers, gauss = saved["python"]
+    random.setstate((kind, tuple(numbers), gauss))
+    np.random.set_state(tuple(saved["numpy"]))
+    th.set_rng_state(th.from_numpy(saved["torch"]))
+    model.action_space.np_random.bit_generator.state = saved["action_space"]
+    if th.cuda.is_available() and "cuda" in saved:
+        th.cuda.set_rng_state_all([th.from_numpy(each) for each in saved["cuda"]])
+
+
+def _capture_buffer(buffer: Any) -> State:
+    """Its arrays as far as they are filled, by name; those of a Dict by name and key."""
+    size = buffer.size()
+    state: State = {"pos": buffer.pos, "full": buffer.full, "arrays": {}}
+    for name, value in vars(buffer).items():
+        for key, array in _arrays_of(name, value):
+            if array.dtype == object:
+                raise RunStateError(f"The replay buffer's {name} holds objects: set copy_info_dict to False.")
+            state["arrays"][key] = array[:size] if len(array) == buffer.buffer_size else array
+    return state
+
+
+def _restore_buffer(buffer: Any, state: State) -> None:
+    buffer.pos, buffer.full = state["pos"], state["full"]
+    for name, value in vars(buffer).items():
+        for key, array in _arrays_of(name, value):
+            saved = state["arrays"][key]
+            array[: len(saved)] = saved
+
+
+def _arrays_of(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, np.ndarray) and value.ndim:
+        yield name, value
+    elif isinstance(value, dict):
+        for key, array in value.items():
+            if isinstance(array, np.ndarray):
+                yield f"{name}/{key}", array
