@@ -1,5 +1,6 @@
 """Checkpoints that a run goes on from as if it had never stopped."""
 
+import shutil
 import signal
 import threading
 import warnings
@@ -8,10 +9,11 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.run_file import FORMAT, SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
-from sb3_mimic.run_state import State, capture, normalization_of, restore, restore_random
+from sb3_mimic.run_state import State, capture, normalization_of, restore, restore_random, set_normalization
 
 
 def write_checkpoint(model: BaseAlgorithm, state: State, path: Path) -> None:
@@ -53,6 +55,17 @@ def _belongs(path: Path, wanted: str) -> bool:
     except RunStateError:
         # A damaged state of some other checkpoint is no reason to stop
         return False
+
+
+def restore_statistics(venv: VecEnv, model_path: Path) -> None:
+    """
+    :param venv: Environments that a model is to be tried in
+    :param model_path: Its zip; where its folder holds no state that belongs to it, nothing is changed
+    """
+    path = find_state(model_path)
+    if path is not None:
+        set_normalization(venv, read_state(path, "normalization")["normalization"])
+        print(f"The running statistics are those of {model_path.name}")
 
 
 def checkpoints_in(run: Path) -> list[Path]:
@@ -112,6 +125,8 @@ class RunStateCallback(BaseCallback):
             self._warn_of_missing_state(checkpoint)
             return
         state = read_state(path)
+        if self.save_path is not None:
+            _copy_best_model(checkpoint.parent, Path(self.save_path))
         differences = restore(self.model, self.locals["callback"], state)
         self._pending = state
         self.last_saved = self.num_timesteps = self.model.num_timesteps
@@ -169,10 +184,13 @@ class RunStateCallback(BaseCallback):
             )
 
     def _warn_of_missing_state(self, checkpoint: Path) -> None:
-        normalization = normalization_of(self.model.get_env())  # type: ignore[arg-type]
+        venv = self.model.get_env()
+        assert venv is not None
+        normalization = normalization_of(venv)
         statistics = ""
         if normalization is not None:
-            is_fresh = all(each["count"] < 1 for each in normalization["obs_rms"].values())
+            # Nothing but the first observations of all environments
+            is_fresh = all(each["count"] < venv.num_envs + 1 for each in normalization["obs_rms"].values())
             statistics = " statistics of observations too, so that it will act at random at first;" if is_fresh else ""
         others = checkpoints_in(checkpoint.parent)
         cure = f" It can be continued exactly from {others[-1]}." if others else ""
@@ -205,6 +223,15 @@ class BestStatisticsCallback(BaseCallback):
             state = {"format": FORMAT, "fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
             write_state(part, state)
         return True
+
+
+def _copy_best_model(source: Path, target: Path) -> None:
+    """The best model so far, too, is part of the run that goes on."""
+    best = source / "best_model.zip"
+    for path in (best, state_file(best)):
+        if path.is_file() and not (target / path.name).exists():
+            with written_whole(target / path.name) as part:
+                shutil.copyfile(path, part)
 
 
 def how_to_continue(run: Path) -> str:

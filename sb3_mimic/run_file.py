@@ -80,18 +80,26 @@ def read_tree(path: Path) -> dict[str, Any]:
     return _read(path, lambda tree, file: tree)
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path, *parts: str) -> dict[str, Any]:
     """
     :param path: A file of :func:`write_state`
+    :param parts: Names of the parts that are needed; all by default
     :return: What was written. Nothing in the file can run code.
-    :raises RunStateError: When the file is damaged, or from another version
+    :raises RunStateError: When the file is damaged, from another version, or has no such part
     """
-    return _read(path, lambda tree, file: _unpacked(tree, lambda name: file[name]))
+
+    def take(tree: dict[str, Any], file: Any) -> dict[str, Any]:
+        wanted = {name: tree[name] for name in parts or tree}
+        unpacked: dict[str, Any] = _unpacked(wanted, lambda name: file[name])
+        return unpacked
+
+    return _read(path, take)
 
 
 def _read(path: Path, take: Callable[[dict[str, Any], Any], dict[str, Any]]) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load would leave a file open that it cannot read
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             tree = json.loads(bytes(file[TREE]))
             if not isinstance(tree, dict) or tree.get("format") != FORMAT:
                 raise RunStateError(

@@ -80,6 +80,7 @@ def install() -> None:
     An explicit ``--conf-file`` and ids of others are left alone.
     """
     _offer_trained_agents()
+    _use_statistics_of_the_zip()
     exp_manager = sys.modules.get("rl_zoo3.exp_manager")
     if exp_manager is None:
         return
@@ -130,6 +131,36 @@ def _offer_trained_agents() -> None:
         vars(enjoy)["download_from_hub"] = download_from_hub
 
 
+def _use_statistics_of_the_zip() -> None:
+    """Where a script of the zoo loads a checkpoint or the best model, give it the statistics that belong to that one."""
+    utils = sys.modules.get("rl_zoo3.utils")
+    if utils is None or hasattr(utils.create_test_env, "__wrapped__"):
+        return
+    get_model_path, create_test_env = utils.get_model_path, utils.create_test_env
+    chosen = []
+
+    @functools.wraps(get_model_path)
+    def get_and_note_model_path(*args: Any, **kwargs: Any) -> Any:
+        found = get_model_path(*args, **kwargs)
+        chosen.append(Path(found[1]))
+        return found
+
+    @functools.wraps(create_test_env)
+    def create_test_env_with_its_statistics(env_id: str, *args: Any, **kwargs: Any) -> Any:
+        venv = create_test_env(env_id, *args, **kwargs)
+        if env_id in ENV_IDS and chosen:
+            from sb3_mimic.checkpoints import restore_statistics
+
+            restore_statistics(venv, chosen[-1])
+        return venv
+
+    # Scripts that are already running have names of their own for both
+    for module in (utils, sys.modules["__main__"], sys.modules.get("rl_zoo3.enjoy")):
+        for new in (get_and_note_model_path, create_test_env_with_its_statistics):
+            if getattr(module, new.__name__, None) is new.__wrapped__:
+                setattr(module, new.__name__, new)
+
+
 def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
     """Set what an ``ExperimentManager`` would otherwise lack for one of our ids."""
     import torch as th
@@ -152,62 +183,6 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
         exp_manager.HYPERPARAMS_SAMPLER |= dict.fromkeys(("ppo", "ppo_lstm"), sample_ppo_params)
         return
     manager.show_progress = True
-    _make_resumable(manager)
+    from sb3_mimic.resuming import make_resumable
 
-
-def _make_resumable(manager: Any) -> None:
-    """Hand our checkpoints the zoo's folder, frequency and ``-i``; say how to go on where a run breaks off."""
-    from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
-
-    from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
-    from sb3_mimic.errors import DamagedAgentError, InterruptedRunError, RunStateError
-    from sb3_mimic.run_file import fingerprint
-
-    create_callbacks, load, learn = manager.create_callbacks, manager._load_pretrained_agent, manager.learn
-
-    def create_callbacks_of_ours() -> None:
-        save_freq = manager.save_freq
-        create_callbacks()
-        ours = next((each for each in manager.callbacks if isinstance(each, RunStateCallback)), None)
-        if ours is None:
-            return
-        ours.save_path = ours.save_path or manager.save_path
-        if save_freq > 0:
-            ours.save_freq = save_freq
-        if manager.continue_training:
-            ours.resume_from = manager.trained_agent
-        # First, so that whatever else starts with the training finds it as it was
-        others = [each for each in manager.callbacks if each is not ours and not isinstance(each, CheckpointCallback)]
-        manager.callbacks = [ours, *others]
-        for each in others:
-            if isinstance(each, EvalCallback) and manager.normalize:
-                both = CallbackList([BestStatisticsCallback(manager.save_path)])
-                if each.callback_on_new_best is not None:
-                    both.callbacks.insert(0, each.callback_on_new_best)
-                both.parent = each
-                each.callback_on_new_best = both
-
-    def load_or_explain(*args: Any) -> Any:
-        try:
-            fingerprint(Path(manager.trained_agent))
-        except RunStateError as error:
-            others = checkpoints_in(Path(manager.trained_agent).parent)
-            whole = [str(path) for path in others if path != Path(manager.trained_agent)]
-            raise DamagedAgentError(f"{error} There are: {', '.join(whole) or 'none'}.") from error
-        return load(*args)
-
-    def learn_or_explain(model: Any) -> None:
-        try:
-            learn(model)
-        except (EOFError, ConnectionError) as error:
-            raise InterruptedRunError(
-                f"A worker of the vectorised environment has died ({error!r}), perhaps for want of memory."
-                f" {how_to_continue(Path(manager.save_path))}"
-            ) from error
-        except Exception:
-            print(f"The run broke off. {how_to_continue(Path(manager.save_path))}", file=sys.stderr)
-            raise
-
-    manager.create_callbacks = create_callbacks_of_ours
-    manager._load_pretrained_agent = load_or_explain
-    manager.learn = learn_or_explain
+    make_resumable(manager)

@@ -1,6 +1,8 @@
 """A run that was stopped goes on as if it had not been."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_mimic.checkpoints import find_state
-from sb3_mimic.run_file import fingerprint, read_state, state_file
+from sb3_mimic.checkpoints import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.errors import RunStateError
+from sb3_mimic.policies import StatePolicy
+from sb3_mimic.run_file import fingerprint, read_state, state_file, write_state
+from sb3_mimic.translator.callback import TranslatorCallback
 
 SMALL_PPO = ("n_envs:2", "n_steps:64", "batch_size:32", "n_epochs:2")
 SMALL_TQC = ("n_envs:2", "learning_starts:100", "batch_size:32", "buffer_size:400")
@@ -87,3 +95,185 @@ def test_a_killed_run_goes_on_bit_by_bit(kind, run_python, tmp_path):
         evaluations = [np.load(run / "evaluations.npz")[name] for run in (whole, continued)]
         np.testing.assert_array_equal(*evaluations)
         assert len(evaluations[0]) == 2
+
+
+ENV_ID = "MimicReacherPlane-v0"
+
+
+def make_model(env_id: str = ENV_ID, n_envs: int = 2) -> PPO:
+    venv = VecNormalize(make_vec_env(env_id, n_envs=n_envs, seed=3), norm_obs_keys=["observation"])
+    return PPO(StatePolicy, venv, n_steps=32, batch_size=32, n_epochs=1, seed=3, device="cpu")
+
+
+def learn(model: PPO, n_steps: int, callback: RunStateCallback) -> PPO:
+    # The translator's callback has a state of its own
+    return model.learn(n_steps, callback=[callback, TranslatorCallback(memory_size=64, n_validation=8)])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a training with checkpoints at 128, 256 and 384 steps"""
+    folder = tmp_path_factory.mktemp("trained")
+    model = make_model()
+    learn(model, 384, RunStateCallback(str(folder), save_freq=128))
+    model.save(folder / "final.zip")
+    model.env.close()
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Path:
+    """A copy of it to spoil"""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def resume(checkpoint: Path, n_steps: int = 384, **kwargs) -> PPO:
+    model = make_model(**kwargs)
+    model.set_parameters(str(checkpoint))
+    learn(model, n_steps, RunStateCallback(resume_from=str(checkpoint)))
+    model.env.close()
+    return model
+
+
+def weights(model: PPO) -> list:
+    return [value.numpy() for value in model.policy.state_dict().values() if hasattr(value, "numpy")]
+
+
+def test_without_the_zoo_a_run_goes_on_bit_by_bit_too(run, capsys):
+    continued = resume(run / "rl_model_128_steps.zip")
+    assert "at step 128 of 384" in capsys.readouterr().out
+    for ours, theirs in zip(weights(continued), weights(PPO.load(run / "final.zip", device="cpu")), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_run_is_trained_further(run, capsys):
+    # The model at the end has the weights of the last checkpoint, and so its state
+    assert resume(run / "final.zip", 512).num_timesteps == 512
+    assert "at step 384 of 512" in capsys.readouterr().out
+    assert resume(run / "final.zip", 384).num_timesteps == 384
+    assert "Nothing is left to train" in capsys.readouterr().out
+
+
+def test_the_translators_memory_goes_on(run):
+    callbacks = [RunStateCallback(resume_from=str(run / "rl_model_256_steps.zip")), TranslatorCallback(memory_size=64)]
+    model = make_model()
+    model.set_parameters(str(run / "rl_model_256_steps.zip"))
+    model.learn(256, callback=callbacks)
+    assert len(callbacks[1].memory) == 64
+    assert callbacks[1].n_rollouts == 4
+    model.env.close()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "complaint"),
+    [
+        ({"n_envs": 1}, "n_envs=2, and this one has n_envs=1"),
+        ({"env_id": "MimicReacher3D-v0"}, "env_id=MimicReacherPlane-v0, and this one"),
+    ],
+)
+def test_the_state_of_another_run_is_refused(run, kwargs, complaint):
+    model = make_model(**kwargs)
+    callback = RunStateCallback(resume_from=str(run / "rl_model_128_steps.zip"))
+    with pytest.raises(RunStateError, match=complaint):
+        model.learn(384, callback=callback)
+    assert model.num_timesteps == 0
+    model.env.close()
+
+
+def test_other_wrappers_are_refused(run):
+    model = PPO(StatePolicy, make_vec_env(ENV_ID, n_envs=2), n_steps=32, batch_size=32, device="cpu")
+    with pytest.raises(RunStateError, match="VecNormalize"):
+        model.learn(384, callback=RunStateCallback(resume_from=str(run / "rl_model_128_steps.zip")))
+    model.env.close()
+
+
+def test_a_missing_state_is_told(run):
+    lonely = run / "elsewhere" / "lonely.zip"
+    lonely.parent.mkdir()
+    shutil.copy(run / "rl_model_128_steps.zip", lonely)
+    with pytest.warns(UserWarning, match="no state of its run.*statistics of observations too.*all 64 steps"):
+        resume(lonely, 64)
+    state_file(run / "rl_model_128_steps.zip").unlink()
+    with pytest.warns(UserWarning, match="can be continued exactly from .*rl_model_384_steps.zip"):
+        resume(run / "rl_model_128_steps.zip", 64)
+
+
+def test_other_versions_are_told(run, monkeypatch):
+    monkeypatch.setattr("sb3_mimic.run_state.version", lambda package: "0.0.1")
+    with pytest.warns(UserWarning, match="not bit by bit: .*torch 0.0.1 in place of"):
+        resume(run / "rl_model_256_steps.zip")
+
+
+@pytest.mark.parametrize("size", [0, 100, 20_000])
+def test_a_damaged_state_is_told(run, size):
+    checkpoint = run / "rl_model_256_steps.zip"
+    os.truncate(state_file(checkpoint), size)
+    with pytest.raises(RunStateError, match=r"rl_model_256_steps.state.npz is damaged: .*earlier checkpoint"):
+        find_state(checkpoint)
+
+
+def test_a_state_of_another_format_is_told(run):
+    checkpoint = run / "rl_model_256_steps.zip"
+    write_state(state_file(checkpoint), {"format": 99, "fingerprint": fingerprint(checkpoint)})
+    with pytest.raises(RunStateError, match="another format"):
+        find_state(checkpoint)
+
+
+def test_a_damaged_checkpoint_is_told(run):
+    os.truncate(run / "rl_model_256_steps.zip", 1000)
+    with pytest.raises(RunStateError, match=r"rl_model_256_steps.zip is not a whole checkpoint"):
+        find_state(run / "rl_model_256_steps.zip")
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def write_nothing(path, tree):
+        path.write_bytes(b"half")
+        raise full
+
+    monkeypatch.setattr("sb3_mimic.checkpoints.write_state", write_nothing)
+    model = make_model()
+    with pytest.warns(UserWarning, match="could not be written.*No space left.*Training goes on"):
+        model.learn(192, callback=RunStateCallback(str(tmp_path), save_freq=128))
+    assert model.num_timesteps == 192
+    assert not list(tmp_path.iterdir()), "nothing half-written is left"
+    model.env.close()
+
+
+@pytest.mark.parametrize("kill_at", range(1, 4))
+def test_a_kill_while_writing_leaves_the_old_or_the_new(run, monkeypatch, kill_at):
+    """At each of the three renames of a checkpoint that is written over another one of the same name"""
+    checkpoint = run / "rl_model_128_steps.zip"
+    donor = PPO.load(run / "final.zip", device="cpu")
+    state = read_state(state_file(run / "rl_model_384_steps.zip"))
+    renames = []
+
+    class Killed(BaseException):
+        pass
+
+    def replace(source, target, rename=os.replace):
+        renames.append(target)
+        if len(renames) == kill_at:
+            raise Killed
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", replace)
+    monkeypatch.setattr("pathlib.Path.replace", replace)
+    before = fingerprint(checkpoint)
+    with pytest.raises(Killed):
+        write_checkpoint(donor, state, checkpoint)
+    found = find_state(checkpoint)
+    is_new = fingerprint(checkpoint) != before
+    assert is_new == (kill_at == 3)
+    assert read_state(found)["counters"]["num_timesteps"] == (384 if is_new else 128)
+
+
+def test_statistics_are_those_of_the_zip(trained):
+    found = {}
+    for name in ("rl_model_128_steps.zip", "final.zip"):
+        venv = VecNormalize(make_vec_env(ENV_ID), norm_obs_keys=["observation"])
+        restore_statistics(venv, trained / name)
+        found[name] = venv.obs_rms["observation"].count
+        venv.close()
+    assert found == pytest.approx({"rl_model_128_steps.zip": 130, "final.zip": 386}, abs=3)
