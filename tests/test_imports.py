@@ -24,7 +24,7 @@ WING_E = [
     ["envs.registration"],
 ]
 WING_N = [
-    ["extractors.checks", "extractors.layers"],
+    ["extractors.checks", "extractors.layers", "annealing"],
     ["extractors.state", "extractors.reading"],
     ["extractors.pixel", "extractors.fused"],
     ["translator.base", "translator.dataset"],
