@@ -1,4 +1,4 @@
-"""The command line: photograph | imitate | evaluate."""
+"""The command line: photograph | imitate | evaluate | export-translator | import-translator."""
 
 import argparse
 import json
@@ -43,6 +43,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--table", type=Path, metavar="FILE", help="a Markdown file: the table goes between its <!-- measures --> marks"
     )
     evaluate.set_defaults(run=_evaluate)
+
+    exporting = commands.add_parser("export-translator", help="write an agent's translator alone, as safetensors")
+    _add_env(exporting)
+    _add_agent(exporting)
+    exporting.add_argument(
+        "-o", "--output", type=Path, default=Path("translator.safetensors"), help="default: translator.safetensors"
+    )
+    exporting.set_defaults(run=_export_translator)
+
+    importing = commands.add_parser("import-translator", help="give an agent another translator, and write it as a new zip")
+    importing.add_argument("file", type=Path, help="a .safetensors file that export-translator wrote")
+    _add_env(importing)
+    _add_agent(importing)
+    importing.add_argument("-o", "--output", type=Path, required=True, help="the .zip to write")
+    importing.set_defaults(run=_import_translator)
     return parser
 
 
@@ -131,6 +146,26 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.table:
         write_between_marks(args.table, "measures", overview(every))
         print(f"Wrote the table in {args.table}")
+
+
+def _export_translator(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.translator.files import save_translator
+
+    translator = load_agent(args.env, args.algo, args.folder, args.exp_id).translator
+    print(f"Wrote {save_translator(translator, args.output, _make(args.env).pose_layout)}")
+
+
+def _import_translator(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.translator.files import replace_translator
+
+    if args.output.suffix != ".zip":
+        raise ValueError(f"An agent is written as .zip, got {args.output}")
+    agent = load_agent(args.env, args.algo, args.folder, args.exp_id)
+    replace_translator(agent.translator, args.file, _make(args.env).pose_layout)
+    agent.model.save(args.output)
+    print(f"Wrote {args.output}")
 
 
 def _joints(env: Any, pose: Any) -> dict[str, float]:

@@ -15,3 +15,7 @@ class DamagedAgentError(ValueError):
 
 class NoTranslatorError(TypeError):
     """The agent cannot read pictures: it was trained without a translator."""
+
+
+class TranslatorFileError(ValueError):
+    """A file that should hold a translator is missing, damaged, something else, or does not fit."""

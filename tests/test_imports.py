@@ -29,7 +29,7 @@ WING_N = [
     ["extractors.pixel", "extractors.fused"],
     ["translator.base", "translator.dataset"],
     ["translator.convnet"],
-    ["translator.training"],
+    ["translator.training", "translator.files"],
     ["translator.callback"],
     ["policies"],
 ]
