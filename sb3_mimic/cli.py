@@ -1,4 +1,4 @@
-"""The command line: photograph | imitate | evaluate | export-translator | import-translator."""
+"""The command line: photograph | imitate | evaluate | export-translator | import-translator | push | zoo."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.envs.registration import ENV_IDS, POSE_IDS
-from sb3_mimic.errors import AgentNotFoundError, NoTranslatorError, PictureError
+from sb3_mimic.errors import NoTranslatorError, PictureError, PublishingError
 
 EXIT_BAD_INPUT = 2
 
@@ -58,6 +58,23 @@ def build_parser() -> argparse.ArgumentParser:
     _add_agent(importing)
     importing.add_argument("-o", "--output", type=Path, required=True, help="the .zip to write")
     importing.set_defaults(run=_import_translator)
+
+    push = commands.add_parser("push", help="upload an agent with its card to the Hugging Face Hub")
+    _add_env(push, ENV_IDS)
+    _add_agent(push)
+    push.add_argument("-orga", "--organization", required=True, help="user or organisation on the Hub")
+    push.add_argument("-name", "--repo-name", help="default: ALGO-ID, where rl_zoo3.load_from_hub looks for it")
+    push.add_argument(
+        "--measures", type=Path, help="JSON of 'sb3-mimic evaluate' for the card (default: the run's measures.json)"
+    )
+    push.add_argument("--private", action="store_true", help="a repository that only you see")
+    push.add_argument("--dry-run", type=Path, metavar="FOLDER", help="write there what would be uploaded, and upload nothing")
+    push.set_defaults(run=_push)
+
+    zoo = commands.add_parser("zoo", help="run a script of rl-zoo3 that knows no --gym-packages, such as record_video")
+    zoo.add_argument("script", help="its name; a wrong one is answered with those that there are")
+    zoo.add_argument("arguments", nargs=argparse.REMAINDER, help="are handed to it as they are")
+    zoo.set_defaults(run=_zoo)
     return parser
 
 
@@ -168,6 +185,25 @@ def _import_translator(args: argparse.Namespace) -> None:
     print(f"Wrote {args.output}")
 
 
+def _push(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import find_agent
+    from sb3_mimic.publishing import push, stage
+
+    run = find_agent(args.env, args.algo, args.folder, args.exp_id)
+    repo_id = f"{args.organization}/{args.repo_name or f'{args.algo}-{args.env}'}"
+    if args.dry_run:
+        stage(run, args.env, args.algo, repo_id, args.dry_run, args.measures)
+        print(f"Wrote {args.dry_run}; nothing was uploaded.")
+    else:
+        print(f"Uploaded: {push(run, args.env, args.algo, repo_id, args.measures, args.private)}")
+
+
+def _zoo(args: argparse.Namespace) -> None:
+    from sb3_mimic.launcher import run_zoo_script
+
+    run_zoo_script(args.script, args.arguments)
+
+
 def _joints(env: Any, pose: Any) -> dict[str, float]:
     import numpy as np
 
@@ -183,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         args.run(args)
-    except (PictureError, AgentNotFoundError, NoTranslatorError, OSError, ValueError) as error:
+    except (NoTranslatorError, OSError, PublishingError, ValueError) as error:
         print(f"sb3-mimic: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     return 0

@@ -19,3 +19,11 @@ class NoTranslatorError(TypeError):
 
 class TranslatorFileError(ValueError):
     """A file that should hold a translator is missing, damaged, something else, or does not fit."""
+
+
+class UnknownScriptError(ValueError):
+    """rl-zoo3 has no such script, or it cannot be run from here."""
+
+
+class PublishingError(RuntimeError):
+    """An agent cannot be uploaded."""

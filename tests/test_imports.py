@@ -33,7 +33,15 @@ WING_N = [
     ["translator.callback"],
     ["policies"],
 ]
-ROOF = [["zoo", "pictures", "report"], ["agents"], ["imitation"], ["evaluation"], ["cli"], ["__main__"], [""]]
+ROOF = [
+    ["zoo", "pictures", "report"],
+    ["agents", "card", "launcher"],
+    ["imitation", "publishing"],
+    ["evaluation"],
+    ["cli"],
+    ["__main__"],
+    [""],
+]
 
 FORBIDDEN = {"wing E": {"torch", "stable_baselines3", "sb3_contrib"}, "wing N": {"pybullet"}}
 

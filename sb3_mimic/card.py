@@ -1,0 +1,146 @@
+"""An agent's card: what it is, how it was trained and what it can do, in the format of the Hugging Face Hub."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from sb3_mimic.errors import DamagedAgentError
+from sb3_mimic.report import MEASURES, Measures, table_of
+
+#: An animation of the agent, where one lies beside its card
+REPLAY = "replay.gif"
+TAGS = ("deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3", "sb3_mimic", "robotics", "pybullet")
+# What the Hub calls a measure, where it has a name for it
+HUB_NAMES = {"return": "mean_reward"}
+
+
+class _ArgumentsLoader(yaml.SafeLoader):
+    """Knows the one class that the zoo writes into args.yml, and makes a plain dictionary of it."""
+
+
+_ArgumentsLoader.add_constructor(
+    "tag:yaml.org,2002:python/object/apply:collections.OrderedDict",
+    lambda loader, node: dict(loader.construct_sequence(node, deep=True)[0]),
+)
+
+
+def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
+    """
+    Read what the zoo was called with, without running what such a file could run.
+
+    :param run: The run's folder
+    :param env_id: What it was trained on
+    :return: The arguments by name
+    :raises DamagedAgentError: When the file is missing, damaged, or holds more than plain data
+    """
+    path = run / env_id / "args.yml"
+    try:
+        return dict(yaml.load(path.read_text(), Loader=_ArgumentsLoader))
+    except (OSError, IndexError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise DamagedAgentError(
+            f"{path} does not hold the arguments of a run: {error}. Train again, or put it back."
+        ) from error
+
+
+def card_of(
+    env_id: str,
+    arguments: Mapping[str, Any],
+    measures: Measures | None = None,
+    has_replay: bool = False,
+    repo_id: str | None = None,
+) -> str:
+    """
+    :param env_id: What the agent was trained on
+    :param arguments: What the zoo was called with
+    :param measures: As ``sb3_mimic.evaluation.evaluate`` gives them, and what else is known of the training
+    :param has_replay: Whether there is an animation beside the card
+    :param repo_id: Where it lies on the Hub: ``organization/name``
+    :return: The card, as Markdown with the Hub's metadata before it
+    """
+    measures = measures or {}
+    algo = arguments["algo"]
+    name = "RecurrentPPO" if algo == "ppo_lstm" else algo.upper()
+    picture = f"![The agent at work]({REPLAY})" if has_replay else ""
+    sections = [
+        f"# {name} on {env_id}",
+        picture,
+        _training(env_id, arguments, measures),
+        _usage(env_id, algo, measures, repo_id),
+        _numbers(env_id, algo, measures),
+    ]
+    return _front_matter(name, env_id, measures) + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(name: str, env_id: str, measures: Measures) -> str:
+    results = [
+        EvalResult(
+            task_type="reinforcement-learning",
+            task_name="reinforcement-learning",
+            dataset_type=env_id,
+            dataset_name=env_id,
+            metric_type=HUB_NAMES.get(key, key),
+            metric_name=title,
+            metric_value=round(measures[key]["value"], 4),
+        )
+        for key, (title, _) in MEASURES.items()
+        if key in measures
+    ]
+    data = ModelCardData(
+        library_name="stable-baselines3",
+        tags=[env_id, *TAGS],
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n"
+
+
+def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> str:
+    first = "    python -m benchmarks.first_gait\n" if (arguments["trained_agent"] or "").startswith("first_gait/") else ""
+    options = {"--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
+    given = "".join(f" {option} {value}" for option, value in options.items() if value)
+    effort = ""
+    if "training_seconds" in measures:
+        effort = (
+            f" for {measures['n_timesteps']:,} steps, in {measures['training_seconds']:.0f} s of wall-clock time, on\n"
+            f"{measures['machine']},"
+        )
+    command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages sb3_mimic{given}"
+    return f"Trained{effort} by\n\n{first}    {command}"
+
+
+def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
+    which, folder = f"--algo {algo} --env {env_id}", " -f logs" if repo_id else ""
+    lines = []
+    if repo_id:
+        organization, name = repo_id.split("/")
+        lines += [
+            "Files of an agent can run code. If you trust this one, fetch and replay it:\n",
+            f"    TRUST_REMOTE_CODE=True python -m rl_zoo3.load_from_hub {which} -orga {organization} -name {name} -f logs",
+        ]
+    else:
+        lines += ["Replay it, from the top of the repository:\n"]
+    lines += [f"    python -m rl_zoo3.enjoy {which} --gym-packages sb3_mimic{folder}"]
+    if "translator_joint_error_deg" in measures:
+        lines += [
+            "\nShow it a picture of a pose, and it takes that pose:\n",
+            f"    sb3-mimic photograph --env {env_id} -o pose.png",
+            f"    sb3-mimic imitate {which}{folder} --image pose.png -o out.gif",
+        ]
+    return "\n".join(lines)
+
+
+def _numbers(env_id: str, algo: str, measures: Measures) -> str:
+    if not measures:
+        return f"Not measured yet: `sb3-mimic evaluate --algo {algo} --env {env_id} -f logs` does it."
+    pictures = " (the translator on 1000 pictures)" if "translator_joint_error_deg" in measures else ""
+    made_with = ""
+    if "packages" in measures:
+        made_with = f"\n\nMade with {', '.join(f'{name} {number}' for name, number in measures['packages'].items())}."
+    return f"""{table_of(measures)}
+
+Measured by `sb3-mimic evaluate --algo {algo} --env {env_id} --episodes {measures["episodes"]}`{pictures}: unseen episodes,
+deterministic actions, seeds from {measures["first_seed"]:,}, which training never used. What each measure means stands in the
+docstring of `sb3_mimic.evaluation.evaluate`.{made_with}"""
