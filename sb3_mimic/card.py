@@ -13,6 +13,8 @@ from sb3_mimic.report import MEASURES, Measures, table_of
 #: An animation of the agent, where one lies beside its card
 REPLAY = "replay.gif"
 TAGS = ("deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3", "sb3_mimic", "robotics", "pybullet")
+# Of a run's arguments, what a card tells
+NEEDED = {"algo", "conf_file", "n_timesteps", "trained_agent"}
 # What the Hub calls a measure, where it has a name for it
 HUB_NAMES = {"return": "mean_reward"}
 
@@ -20,10 +22,13 @@ HUB_NAMES = {"return": "mean_reward"}
 class _ArgumentsLoader(yaml.SafeLoader):
     """Knows the one class that the zoo writes into args.yml, and makes a plain dictionary of it."""
 
+    def construct_ordered(self, node: yaml.SequenceNode) -> dict[str, Any]:
+        (pairs,) = self.construct_sequence(node, deep=True)
+        return dict(pairs)
+
 
 _ArgumentsLoader.add_constructor(
-    "tag:yaml.org,2002:python/object/apply:collections.OrderedDict",
-    lambda loader, node: dict(loader.construct_sequence(node, deep=True)[0]),
+    "tag:yaml.org,2002:python/object/apply:collections.OrderedDict", _ArgumentsLoader.construct_ordered
 )
 
 
@@ -38,11 +43,14 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
     """
     path = run / env_id / "args.yml"
     try:
-        return dict(yaml.load(path.read_text(), Loader=_ArgumentsLoader))
-    except (OSError, IndexError, TypeError, ValueError, yaml.YAMLError) as error:
+        arguments = dict(yaml.load(path.read_text(), Loader=_ArgumentsLoader))
+        if missing := NEEDED - set(arguments):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (AttributeError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
         raise DamagedAgentError(
             f"{path} does not hold the arguments of a run: {error}. Train again, or put it back."
         ) from error
+    return arguments
 
 
 def card_of(
@@ -99,7 +107,8 @@ def _front_matter(name: str, env_id: str, measures: Measures) -> str:
 
 def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> str:
     first = "    python -m benchmarks.first_gait\n" if (arguments["trained_agent"] or "").startswith("first_gait/") else ""
-    options = {"--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
+    n_timesteps = max(arguments["n_timesteps"], 0)
+    options = {"-n": n_timesteps, "--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
     given = "".join(f" {option} {value}" for option, value in options.items() if value)
     effort = ""
     if "training_seconds" in measures:

@@ -44,6 +44,8 @@ def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measure
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PublishingError(f"{folder} is not empty. Give a new folder.")
     arguments = read_arguments(run, env_id)
+    arguments |= {name: value for name, value in PRIVATE_ARGUMENTS.items() if name in arguments}
+    arguments |= {name: Path(arguments[name]).name for name in ("conf_file", "trained_agent") if arguments[name]}
     card = None if measures is None and (run / "README.md").is_file() else _card(run, env_id, arguments, measures, repo_id)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / f"{env_id}.zip", folder / f"{algo}-{env_id}.zip")
@@ -53,10 +55,7 @@ def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measure
     for pattern in BESIDE_THE_CARD:
         for file in run.glob(pattern):
             shutil.copy(file, folder / file.name)
-    shared = {name: value for name, value in PRIVATE_ARGUMENTS.items() if name in arguments}
-    for name in ("conf_file", "trained_agent"):
-        shared[name] = Path(arguments[name]).name if arguments.get(name) else arguments.get(name)
-    (folder / "args.yml").write_text(yaml.safe_dump({**arguments, **shared}))
+    (folder / "args.yml").write_text(yaml.safe_dump(arguments))
     (folder / "env_kwargs.yml").write_text(yaml.safe_dump(arguments.get("env_kwargs") or {}))
     with zipfile.ZipFile(folder / "train_eval_metrics.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file in (*sorted(run.glob("*.csv")), run / "evaluations.npz"):
@@ -82,8 +81,8 @@ def push(run: Path, env_id: str, algo: str, repo_id: str, measures: Path | None 
 
     if huggingface_hub.get_token() is None:
         raise PublishingError(
-            "There is no token for the Hugging Face Hub. Make one that can write at https://huggingface.co/settings/tokens, then"
-            " run: hf auth login (or set HF_TOKEN). To see what would be uploaded, pass --dry-run FOLDER."
+            "There is no token for the Hugging Face Hub. Make one that can write at https://huggingface.co/settings/tokens,"
+            " then run: hf auth login (or set HF_TOKEN). To see what would be uploaded, pass --dry-run FOLDER."
         )
     api = huggingface_hub.HfApi()
     with tempfile.TemporaryDirectory() as temporary:
@@ -103,16 +102,15 @@ def push(run: Path, env_id: str, algo: str, repo_id: str, measures: Path | None 
 def _card(run: Path, env_id: str, arguments: dict[str, Any], measures: Path | None, repo_id: str) -> str:
     if repo_id.count("/") != 1 or not all(repo_id.split("/")):
         raise PublishingError(f"A repository is named organization/name, got {repo_id!r}")
-    file = measures or run / "measures.json"
-    content = None
-    if measures is not None or file.is_file():
-        try:
-            content = json.loads(file.read_text())
-            found = content["env"]
-        except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise PublishingError(
-                f"{file} holds no measures of one agent: {error!r}. Write it with: sb3-mimic evaluate --env {env_id} -f logs"
-            ) from error
-        if found != env_id:
-            raise PublishingError(f"{file} holds measures of {found}, and the agent was trained on {env_id}.")
-    return card_of(env_id, arguments, content, (run / REPLAY).is_file(), repo_id)
+    file, has_replay = measures or run / "measures.json", (run / REPLAY).is_file()
+    if measures is None and not file.is_file():
+        return card_of(env_id, arguments, None, has_replay, repo_id)
+    try:
+        content = json.loads(file.read_text())
+        if content["env"] != env_id:
+            raise ValueError(f"they are of {content['env']}, and the agent was trained on {env_id}")
+        return card_of(env_id, arguments, content, has_replay, repo_id)
+    except (AttributeError, OSError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise PublishingError(
+            f"{file} holds no measures of this agent: {error!r}. Write them with: sb3-mimic evaluate --env {env_id} -f logs"
+        ) from error

@@ -12,8 +12,10 @@ import pytest
 import torch as th
 import yaml
 
-from sb3_mimic.errors import PictureError, TranslatorFileError
+from sb3_mimic.card import read_arguments
+from sb3_mimic.errors import DamagedAgentError, PictureError, PublishingError, TranslatorFileError
 from sb3_mimic.pictures import read_picture, read_truth
+from sb3_mimic.publishing import stage
 from sb3_mimic.translator.files import load_translator, read_translator_file
 from sb3_mimic.zoo import _has_entry
 
@@ -90,12 +92,23 @@ def read_truth_of(path: Path) -> None:
     read_truth(path.with_suffix(".png"), ENV_ID, 8)
 
 
+def measures_of(path: Path) -> None:
+    """As ``sb3-mimic push`` reads them, of a run whose own files are in order"""
+    run = path.parent / "run"
+    (run / ENV_ID).mkdir(parents=True)
+    arguments = {"algo": "ppo", "conf_file": None, "n_timesteps": -1, "trained_agent": ""}
+    (run / ENV_ID / "args.yml").write_text(yaml.safe_dump(arguments))
+    stage(run, ENV_ID, "ppo", "me/agent", path.parent / "staged", path)
+
+
 LOADERS = {
     "picture.png": (lambda path: read_picture(path, 64, 64), PictureError),
     "picture.jpg": (lambda path: read_picture(path, 64, 64), PictureError),
     "truth.json": (read_truth_of, PictureError),
     "translator.safetensors": (load_translator, TranslatorFileError),
     "description.safetensors": (read_translator_file, TranslatorFileError),
+    f"{ENV_ID}/args.yml": (lambda path: read_arguments(path.parent.parent, ENV_ID), DamagedAgentError),
+    "measures.json": (measures_of, PublishingError),
 }
 
 
@@ -104,6 +117,7 @@ LOADERS = {
 def test_our_loaders_run_nothing(name, kind, marker, tmp_path):
     load, error = LOADERS[name]
     path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(payloads(marker)[kind])
     with pytest.raises(error) as raised:
         load(path)
@@ -151,7 +165,8 @@ def test_no_loader_of_ours_unpickles():
         code = source.replace(".eval()", "").replace("can be pickled", "")
         if used := [word for word in words if word in code]:
             found[str(file.relative_to(package))] = used
-    assert found == {"agents.py": ["pickle", "VecNormalize.load", "].load("]}
+    # The card's loader is a safe one, which is handed payloads above
+    assert found == {"agents.py": ["pickle", "VecNormalize.load", "].load("], "card.py": ["yaml.load("]}
 
 
 def test_what_security_md_warns_of_does_run_code(marker, tmp_path):
