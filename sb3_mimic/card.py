@@ -77,7 +77,7 @@ def card_of(
         picture,
         _training(env_id, arguments, measures),
         _usage(env_id, algo, measures, repo_id),
-        _numbers(env_id, algo, measures),
+        _numbers(env_id, algo, measures, repo_id),
     ]
     return _front_matter(name, env_id, measures) + "\n\n".join(section for section in sections if section) + "\n"
 
@@ -120,8 +120,13 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
     return f"Trained{effort} by\n\n{first}    {command}"
 
 
+def _folder(repo_id: str | None) -> str:
+    """:return: Where commands look for the agent: a fetched one lies in logs, a shipped one where they look by default"""
+    return " -f logs" if repo_id else ""
+
+
 def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
-    which, folder = f"--algo {algo} --env {env_id}", " -f logs" if repo_id else ""
+    which, folder = f"--algo {algo} --env {env_id}", _folder(repo_id)
     lines = []
     if repo_id:
         organization, name = repo_id.split("/")
@@ -141,15 +146,16 @@ def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> s
     return "\n".join(lines)
 
 
-def _numbers(env_id: str, algo: str, measures: Measures) -> str:
+def _numbers(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
+    command = f"sb3-mimic evaluate --algo {algo} --env {env_id}{_folder(repo_id)}"
     if not measures:
-        return f"Not measured yet: `sb3-mimic evaluate --algo {algo} --env {env_id} -f logs` does it."
+        return f"Not measured yet: `{command}` does it."
     pictures = " (the translator on 1000 pictures)" if "translator_joint_error_deg" in measures else ""
     made_with = ""
     if "packages" in measures:
         made_with = f"\n\nMade with {', '.join(f'{name} {number}' for name, number in measures['packages'].items())}."
     return f"""{table_of(measures)}
 
-Measured by `sb3-mimic evaluate --algo {algo} --env {env_id} --episodes {measures["episodes"]}`{pictures}: unseen episodes,
-deterministic actions, seeds from {measures["first_seed"]:,}, which training never used. What each measure means stands in the
-docstring of `sb3_mimic.evaluation.evaluate`.{made_with}"""
+Measured by `{command} --episodes {measures["episodes"]}`{pictures}:
+unseen episodes, deterministic actions, seeds from {measures["first_seed"]:,}, which training never used.
+What each measure means stands in the docstring of `sb3_mimic.evaluation.evaluate`.{made_with}"""

@@ -53,6 +53,8 @@ def test_what_comes_back_reads_the_same(exported, make_env):
     model, path = exported
     translator, layout = load_translator(path)
     assert type(translator) is ConvNetTranslator
+    path.with_name("other").touch()
+    assert path.stat().st_mode == path.with_name("other").stat().st_mode, "who may read other files may read this one"
     np.testing.assert_array_equal(translator.predict(PICTURES), model.policy.translator.predict(PICTURES))
     assert layout == make_env(ENV_ID).unwrapped.pose_layout
     described = read_translator_file(path)[0]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 
 from sb3_mimic import keys
 from sb3_mimic.errors import TranslatorFileError
@@ -85,8 +85,9 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
     }
     weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
     try:
-        save_file(weights, path, {METADATA_KEY: json.dumps(description)})
-    except (OSError, SafetensorError) as error:
+        # Not save_file, which makes files that only their owner can read
+        path.write_bytes(save(weights, {METADATA_KEY: json.dumps(description)}))
+    except OSError as error:
         raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
     return path
 
