@@ -46,7 +46,7 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
         arguments = dict(yaml.load(path.read_text(), Loader=_ArgumentsLoader))
         if missing := NEEDED - set(arguments):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (AttributeError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (AttributeError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
         raise DamagedAgentError(
             f"{path} does not hold the arguments of a run: {error}. Train again, or put it back."
         ) from error

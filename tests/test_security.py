@@ -133,11 +133,15 @@ def test_our_hyperparameters_are_read_as_data(marker, tmp_path):
     assert not marker.exists()
 
 
-def test_a_truth_that_is_too_deep_or_too_large_is_named(tmp_path, monkeypatch):
+def test_what_is_too_deep_or_too_large_is_named(tmp_path, monkeypatch):
     path = tmp_path / "truth.json"
     path.write_text("[" * 200_000)
     with pytest.raises(PictureError, match=r"truth\.json"):
         read_truth_of(path)
+    (tmp_path / ENV_ID).mkdir()
+    (tmp_path / ENV_ID / "args.yml").write_text("[" * 5000)
+    with pytest.raises(DamagedAgentError, match=r"args\.yml"):
+        read_arguments(tmp_path, ENV_ID)
     monkeypatch.setattr("sb3_mimic.pictures.MAX_BYTES", 10)
     with pytest.raises(PictureError, match="larger than"):
         read_truth_of(path)
