@@ -9,18 +9,19 @@ import shutil
 from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
-from sb3_mimic.agents import find_agent, load_agent
+from sb3_mimic.agents import find_agent, find_agents, load_agent
+from sb3_mimic.arguments import read_arguments
+from sb3_mimic.card import REPLAY, card_of
 from sb3_mimic.envs.registration import ENV_IDS
-from sb3_mimic.evaluation import FIRST_SEED, evaluate
-from sb3_mimic.report import table_of
+from sb3_mimic.evaluation import evaluate
 
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = REPOSITORY / "rl-trained-agents" / "ppo"
+PICTURES = REPOSITORY / "docs" / "images"
 PACKAGES = ("sb3_mimic", "torch", "stable_baselines3", "rl_zoo3", "pybullet", "gymnasium", "numpy")
 
 
@@ -62,52 +63,31 @@ def copy_run(run: Path, env_id: str) -> Path:
     return target
 
 
-def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
-    """:return: What the zoo was called with. The file could run code: it is to be one's own."""
-    return dict(yaml.load((run / env_id / "args.yml").read_text(), Loader=yaml.UnsafeLoader))
-
-
-def card_of(measures: dict[str, Any], arguments: dict[str, Any]) -> str:
-    """
-    :param measures: Of the agent
-    :param arguments: What the zoo was called with
-    :return: The card of a shipped agent, as Markdown
-    """
-    env_id = measures["env"]
-    first = "    python -m benchmarks.first_gait\n" if arguments["trained_agent"] else ""
-    options = {"--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
-    given = "".join(f" {option} {value}" for option, value in options.items() if value)
-    pictures = " (the translator: 1000 pictures)" if "translator_joint_error_deg" in measures else ""
-    packages = ", ".join(f"{name} {number}" for name, number in measures["packages"].items())
-    return f"""# PPO on {env_id}
-
-Trained for {measures["n_timesteps"]:,} steps, in {measures["training_seconds"]:.0f} s of wall-clock time, on
-{measures["machine"]}, by
-
-{first}    python -m rl_zoo3.train --algo ppo --env {env_id} --gym-packages sb3_mimic{given}
-
-Replay it, from the top of the repository:
-
-    python -m rl_zoo3.enjoy --algo ppo --env {env_id} --gym-packages sb3_mimic
-
-{table_of(measures)}
-
-Measured by `python -m benchmarks.ship --env {env_id}`: {measures["episodes"]} episodes{pictures},
-deterministic actions, seeds from {FIRST_SEED:,}, which training never used. What each measure means stands in the
-docstring of `sb3_mimic.evaluation.evaluate`.
-
-Made with {packages}.
-"""
+def write_card(run: Path, env_id: str) -> None:
+    """Write the card of a shipped agent, from the measures that lie beside it, and put its picture beside both."""
+    for picture in (f"{env_id}-imitate.gif", f"{env_id}.gif"):
+        if (PICTURES / picture).is_file():
+            shutil.copy(PICTURES / picture, run / REPLAY)
+    measures = json.loads((run / "measures.json").read_text())
+    card = card_of(env_id, read_arguments(run, env_id), measures, (run / REPLAY).is_file())
+    (run / "README.md").write_text(card)
+    print(f"Wrote {run / 'README.md'}")
 
 
 def main() -> None:
-    """Ship the latest run of an environment."""
+    """Ship the latest run of an environment, or write the cards of all shipped agents."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--env", choices=ENV_IDS, metavar="ID", required=True, help="whose latest run to ship")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--env", choices=ENV_IDS, metavar="ID", help="whose latest run to ship")
+    which.add_argument("--cards", action="store_true", help="only write all shipped agents' cards anew; measures nothing")
     parser.add_argument("-f", "--folder", default="logs", help="where the runs lie (default: logs)")
     parser.add_argument("--again", action="store_true", help="measure the shipped agent again instead")
     parser.add_argument("--episodes", type=int, default=200)
     args = parser.parse_args()
+    if args.cards:
+        for env_id in find_agents():
+            write_card(find_agent(env_id), env_id)
+        return
     folder = str(SHIPPED.parent) if args.again else args.folder
     run = find_agent(args.env, folder=folder)
     agent = load_agent(args.env, folder=folder)
@@ -122,8 +102,7 @@ def main() -> None:
         run = copy_run(run, args.env)
     measures["packages"] = {name: version(name) for name in PACKAGES}
     (run / "measures.json").write_text(json.dumps(measures, indent=2) + "\n")
-    (run / "README.md").write_text(card_of(measures, read_arguments(run, args.env)))
-    print(f"Shipped {run}")
+    write_card(run, args.env)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: photograph | imitate | evaluate."""
+"""The command line: photograph | imitate | evaluate | export-translator | import-translator | push | zoo."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.envs.registration import ENV_IDS, POSE_IDS
-from sb3_mimic.errors import AgentNotFoundError, NoTranslatorError, PictureError
+from sb3_mimic.errors import NoTranslatorError, PictureError, PublishingError
 
 EXIT_BAD_INPUT = 2
 
@@ -43,6 +43,47 @@ def build_parser() -> argparse.ArgumentParser:
         "--table", type=Path, metavar="FILE", help="a Markdown file: the table goes between its <!-- measures --> marks"
     )
     evaluate.set_defaults(run=_evaluate)
+
+    exporting = commands.add_parser("export-translator", help="write an agent's translator alone, as safetensors")
+    _add_env(exporting)
+    _add_agent(exporting)
+    exporting.add_argument(
+        "-o", "--output", type=Path, default=Path("translator.safetensors"), help="default: translator.safetensors"
+    )
+    exporting.set_defaults(run=_export_translator)
+
+    importing = commands.add_parser("import-translator", help="give an agent another translator, and write it as a new zip")
+    importing.add_argument("file", type=Path, help="a .safetensors file that export-translator wrote")
+    _add_env(importing)
+    _add_agent(importing)
+    importing.add_argument("-o", "--output", type=Path, required=True, help="the .zip to write")
+    importing.set_defaults(run=_import_translator)
+
+    runs = commands.add_parser("runs", help="list trainings: steps, best return, last checkpoint")
+    runs.add_argument("-f", "--folder", type=Path, default=Path("logs"), help="where they lie (default: logs)")
+    runs.set_defaults(run=_runs)
+
+    resume = commands.add_parser("resume", help="continue a training from its last checkpoint, with its own arguments")
+    resume.add_argument("path", type=Path, metavar="RUN", help="its folder, such as logs/ppo/MimicReacher3D-v0_1")
+    resume.add_argument("arguments", nargs=argparse.REMAINDER, help="more for rl_zoo3.train, such as -n 500000")
+    resume.set_defaults(run=_resume)
+
+    push = commands.add_parser("push", help="upload an agent with its card to the Hugging Face Hub")
+    _add_env(push, ENV_IDS)
+    _add_agent(push)
+    push.add_argument("-orga", "--organization", required=True, help="user or organisation on the Hub")
+    push.add_argument("-name", "--repo-name", help="default: ALGO-ID, where rl_zoo3.load_from_hub looks for it")
+    push.add_argument(
+        "--measures", type=Path, help="JSON of 'sb3-mimic evaluate' for the card (default: the run's measures.json)"
+    )
+    push.add_argument("--private", action="store_true", help="a repository that only you see")
+    push.add_argument("--dry-run", type=Path, metavar="FOLDER", help="write there what would be uploaded, and upload nothing")
+    push.set_defaults(run=_push)
+
+    zoo = commands.add_parser("zoo", help="run a script of rl-zoo3 that knows no --gym-packages, such as record_video")
+    zoo.add_argument("script", help="its name; a wrong one is answered with those that there are")
+    zoo.add_argument("arguments", nargs=argparse.REMAINDER, help="are handed to it as they are")
+    zoo.set_defaults(run=_zoo)
     return parser
 
 
@@ -133,6 +174,63 @@ def _evaluate(args: argparse.Namespace) -> None:
         print(f"Wrote the table in {args.table}")
 
 
+def _export_translator(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.translator.files import save_translator
+
+    translator = load_agent(args.env, args.algo, args.folder, args.exp_id).translator
+    print(f"Wrote {save_translator(translator, args.output, _make(args.env).pose_layout)}")
+
+
+def _import_translator(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import load_agent
+    from sb3_mimic.translator.files import replace_translator
+
+    if args.output.suffix != ".zip":
+        raise ValueError(f"An agent is written as .zip, got {args.output}")
+    agent = load_agent(args.env, args.algo, args.folder, args.exp_id)
+    replace_translator(agent.translator, args.file, _make(args.env).pose_layout)
+    agent.model.save(args.output)
+    print(f"Wrote {args.output}")
+
+
+def _push(args: argparse.Namespace) -> None:
+    from sb3_mimic.agents import find_agent
+    from sb3_mimic.publishing import push, stage
+
+    run = find_agent(args.env, args.algo, args.folder, args.exp_id)
+    repo_id = f"{args.organization}/{args.repo_name or f'{args.algo}-{args.env}'}"
+    if args.dry_run:
+        stage(run, args.env, args.algo, repo_id, args.dry_run, args.measures)
+        print(f"Wrote {args.dry_run}; nothing was uploaded.")
+    else:
+        print(f"Uploaded: {push(run, args.env, args.algo, repo_id, args.measures, args.private)}")
+
+
+def _runs(args: argparse.Namespace) -> None:
+    from sb3_mimic.resuming import find_runs
+
+    print(f"{'run':44} {'steps':>11} {'of':>11} {'best return':>11}  last checkpoint")
+    for run in find_runs(args.folder):
+        total = "?" if run.total_steps is None else f"{run.total_steps:,}"
+        best = "-" if run.best_return is None else f"{run.best_return:.2f}"
+        last = "-" if run.last_checkpoint is None else run.last_checkpoint.name
+        print(f"{f'{run.algo}/{run.path.name}':44} {run.steps:>11,} {total:>11} {best:>11}  {last}")
+
+
+def _resume(args: argparse.Namespace) -> None:
+    from sb3_mimic.launcher import train
+    from sb3_mimic.resuming import resume_arguments
+
+    train([*resume_arguments(args.path), *args.arguments])
+
+
+def _zoo(args: argparse.Namespace) -> None:
+    from sb3_mimic.launcher import run_zoo_script
+
+    run_zoo_script(args.script, args.arguments)
+
+
 def _joints(env: Any, pose: Any) -> dict[str, float]:
     import numpy as np
 
@@ -148,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         args.run(args)
-    except (PictureError, AgentNotFoundError, NoTranslatorError, OSError, ValueError) as error:
+    except (NoTranslatorError, OSError, PublishingError, ValueError) as error:
         print(f"sb3-mimic: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     return 0

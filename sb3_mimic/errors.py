@@ -23,3 +23,15 @@ class RunStateError(ValueError):
 
 class InterruptedRunError(RuntimeError):
     """A training broke off through no fault of its own."""
+
+
+class TranslatorFileError(ValueError):
+    """A file that should hold a translator is missing, damaged, something else, or does not fit."""
+
+
+class UnknownScriptError(ValueError):
+    """rl-zoo3 has no such script, or it cannot be run from here."""
+
+
+class PublishingError(RuntimeError):
+    """An agent cannot be uploaded."""

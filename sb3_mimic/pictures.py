@@ -159,11 +159,13 @@ def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.flo
     if not path.is_file():
         return None
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
         content: Any = json.loads(path.read_text())
         if content["env"] != env_id:
             return None
         pose = np.array(content["pose"], np.float32)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise PictureError(f"{path} is no truth written by 'sb3-mimic photograph': {error!r}. Delete or repair it.") from error
     if pose.shape != (dim,) or not np.isfinite(pose).all():
         raise PictureError(f"{path} must hold {dim} finite numbers under 'pose', got shape {pose.shape}. Delete or repair it.")

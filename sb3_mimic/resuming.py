@@ -1,15 +1,14 @@
 """Runs of rl-zoo3 that can be listed, and continued from their last checkpoint with their own arguments."""
 
 import sys
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
 
+from sb3_mimic.arguments import read_arguments
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, find_state, how_to_continue
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, InterruptedRunError, RunStateError
 from sb3_mimic.run_file import fingerprint, read_tree
@@ -140,14 +139,9 @@ def resume_arguments(path: Path) -> list[str]:
     files = list(path.glob("*/args.yml"))
     if not files:
         raise AgentNotFoundError(f"{path} is not the folder of a run: there is no args.yml in it. See: sb3-mimic runs")
-    checkpoints = checkpoints_in(path)
-    if not checkpoints:
-        raise AgentNotFoundError(
-            f"{path} has no checkpoint with a state beside it, so that there is nothing to continue."
-            " Train with sb3_mimic.checkpoints.RunStateCallback in the YAML, and with a smaller --save-freq."
-        )
+    checkpoint = _last_whole(path)
     arguments: list[str] = []
-    for name, value in yaml.load(files[0].read_text(), Loader=_ArgumentsLoader).items():
+    for name, value in read_arguments(path, files[0].parent.name).items():
         # Numbers below zero, empty texts and None are the zoo's ways to say that nothing was given
         if name in NOT_KEPT or value in (None, False, "", [], {}, -1):
             continue
@@ -160,17 +154,22 @@ def resume_arguments(path: Path) -> list[str]:
             arguments += [option, *map(str, value)]
         else:
             arguments += [option, str(value)]
-    return [*arguments, "--trained-agent", str(checkpoints[-1]), "--log-folder", str(path.parent.parent)]
+    return [*arguments, "--trained-agent", str(checkpoint), "--log-folder", str(path.parent.parent)]
 
 
-class _ArgumentsLoader(yaml.SafeLoader):
-    """Plain data, and the one class that the zoo puts around its arguments."""
+def _last_whole(run: Path) -> Path:
+    for checkpoint in reversed(checkpoints_in(run)):
+        if _is_whole(checkpoint):
+            return checkpoint
+    raise AgentNotFoundError(
+        f"{run} has no whole checkpoint with a state beside it, so that there is nothing to continue."
+        " Train with sb3_mimic.checkpoints.RunStateCallback in the YAML, and with a smaller --save-freq."
+    )
 
 
-def _ordered_dict(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    assert isinstance(node, yaml.SequenceNode)
-    (pairs,) = loader.construct_sequence(node, deep=True)
-    return OrderedDict(pairs)
-
-
-_ArgumentsLoader.add_constructor("tag:yaml.org,2002:python/object/apply:collections.OrderedDict", _ordered_dict)
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        return find_state(checkpoint) is not None
+    except RunStateError as error:
+        print(f"Left out: {error}", file=sys.stderr)
+        return False

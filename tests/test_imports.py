@@ -24,22 +24,23 @@ WING_E = [
     ["envs.registration"],
 ]
 WING_N = [
-    ["extractors.checks", "extractors.layers"],
+    ["extractors.checks", "extractors.layers", "annealing"],
     ["extractors.state", "extractors.reading"],
     ["extractors.pixel", "extractors.fused"],
     ["translator.base", "translator.dataset"],
     ["translator.convnet"],
-    ["translator.training"],
+    ["translator.training", "translator.files"],
     ["translator.callback"],
     ["policies"],
 ]
 ROOF = [
-    ["run_file"],
+    ["run_file", "arguments"],
     ["run_state"],
     ["checkpoints"],
+    ["resuming"],
     ["zoo", "pictures", "report"],
-    ["agents"],
-    ["imitation"],
+    ["agents", "card", "launcher"],
+    ["imitation", "publishing"],
     ["evaluation"],
     ["cli"],
     ["__main__"],

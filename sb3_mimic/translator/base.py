@@ -75,6 +75,23 @@ class Translator(nn.Module):
         result: npt.NDArray[np.float32] = states.cpu().numpy().reshape(*images.shape[:-3], self.state_dim)
         return result
 
+    def get_constructor_parameters(self) -> dict[str, Any]:
+        """:return: Keyword arguments, all plain data, that make another such translator of the same observation space"""
+        return {"state_dim": self.state_dim}
+
+    def weights(self) -> dict[str, th.Tensor]:
+        """:return: Parameters and buffers by name, without the optimiser's state"""
+        return {name: value for name, value in self.state_dict().items() if isinstance(value, th.Tensor)}
+
+    def set_weights(self, weights: dict[str, th.Tensor]) -> None:
+        """
+        Take over weights, and begin anew with the optimiser, whose state belongs to those before.
+
+        :param weights: As :meth:`weights` gives them
+        """
+        self._set_up_optimizer()
+        self.load_state_dict({**self.state_dict(), **weights})
+
     def get_extra_state(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
 

@@ -1,6 +1,7 @@
 """A translator that reads every picture by itself."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch as th
 from gymnasium import spaces
@@ -30,12 +31,16 @@ class ConvNetTranslator(Translator):
         net_arch: Sequence[int] = (256, 256),
     ):
         super().__init__(observation_space, state_dim)
+        self.channels, self.net_arch = list(channels), list(net_arch)
         self.trunk = convolutional_trunk(self.n_channels, channels)
         n_features = n_trunk_features(self.trunk, self.height, self.width, self.n_channels)
-        self.head = nn.Sequential(*create_mlp(n_features, self.state_dim, list(net_arch)))
+        self.head = nn.Sequential(*create_mlp(n_features, self.state_dim, self.net_arch))
         # Channels last is faster on CPU
         self.to(memory_format=th.channels_last)  # type: ignore[call-overload]
         self._set_up_optimizer()
+
+    def get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super().get_constructor_parameters(), "channels": self.channels, "net_arch": self.net_arch}
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
         batch_size, n_frames = images.shape[:2]

@@ -1,0 +1,204 @@
+"""A translator alone in a file: safetensors, which hold numbers and text and can run nothing."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from safetensors import safe_open
+from safetensors.torch import save
+
+from sb3_mimic import keys
+from sb3_mimic.errors import TranslatorFileError
+from sb3_mimic.extractors.checks import COLORS
+from sb3_mimic.pose import PoseLayout
+from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.convnet import ConvNetTranslator
+
+#: The only classes that a file can ask for
+TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator,)
+
+# Under this name the description stands in the file's metadata, as JSON
+METADATA_KEY = "sb3_mimic.translator"
+FORMAT_VERSION = 1
+MAX_BYTES = 256 * 2**20
+# Far beyond what any description needs (in characters), and any picture (in pixels)
+MAX_DESCRIPTION, MAX_SIDE = 4096, 1024
+
+
+@dataclass(frozen=True)
+class TranslatorDescription:
+    """
+    What a translator's file says beside its weights.
+
+    :param class_name: Name of the translator's class
+    :param kwargs: Keyword arguments of its constructor
+    :param image_shape: Of the pictures that it reads: channels, height, width
+    :param pose_layout: What the states that it reads mean, or None where that is not known
+    """
+
+    class_name: str
+    kwargs: dict[str, Any]
+    image_shape: tuple[int, int, int]
+    pose_layout: PoseLayout | None = None
+
+    def __post_init__(self) -> None:
+        channels, *sides = self.image_shape
+        if channels != COLORS or len(sides) != 2 or not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
+            raise ValueError(
+                f"image_shape must be {COLORS} channels and two sides of at most {MAX_SIDE}, got {self.image_shape}"
+            )
+
+    def build(self, translator_class: type[Translator]) -> Translator:
+        """:return: A new translator, with weights of its own"""
+        unknown = set(self.kwargs) - set(inspect.signature(translator_class).parameters)
+        if unknown:
+            raise ValueError(f"{self.class_name} knows no {', '.join(sorted(unknown))}")
+        return translator_class(spaces.Dict({keys.IMAGE: spaces.Box(0, 255, self.image_shape, np.uint8)}), **self.kwargs)
+
+
+def save_translator(translator: Translator, path: str | Path, pose_layout: PoseLayout | None = None) -> Path:
+    """
+    Write a translator's weights and all that is needed to build it again. Its optimiser's state is left out.
+
+    :param translator: Whose class gives its arguments in ``get_constructor_parameters``
+    :param path: A file that ends in .safetensors
+    :param pose_layout: What the states that it reads mean: an environment's ``pose_layout``
+    :return: The same path
+    :raises TranslatorFileError: When the path ends in something else, or cannot be written
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise TranslatorFileError(f"A translator is written as .safetensors, got {path}")
+    description = {
+        "version": FORMAT_VERSION,
+        "class": type(translator).__name__,
+        "kwargs": translator.get_constructor_parameters(),
+        "image_shape": [translator.n_channels, translator.height, translator.width],
+        "pose_layout": pose_layout
+        and {name: asdict(pose_layout)[name] for name in ("joint_low", "joint_high", "n_keypoints")},
+    }
+    weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
+    try:
+        # Not save_file, which makes files that only their owner can read
+        path.write_bytes(save(weights, {METADATA_KEY: json.dumps(description)}))
+    except OSError as error:
+        raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
+    return path
+
+
+def read_translator_file(path: str | Path) -> tuple[TranslatorDescription, dict[str, th.Tensor]]:
+    """
+    :param path: Written by :func:`save_translator`
+    :return: What the file says, and its weights
+    :raises TranslatorFileError: When it is missing, damaged, too large, or something else
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TranslatorFileError(f"There is no file {path}. Write one with: sb3-mimic export-translator")
+    if path.stat().st_size > MAX_BYTES:
+        raise TranslatorFileError(
+            f"{path} is larger than the {MAX_BYTES // 2**20} MiB that are read. It is no translator of ours."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+            if text is None or len(text) > MAX_DESCRIPTION:
+                raise ValueError(f"it holds no description of at most {MAX_DESCRIPTION} characters under {METADATA_KEY!r}")
+            description = _described(json.loads(text))
+            names = file.keys()
+            weights = {name: file.get_tensor(name) for name in names}
+    # A damaged file fails in many ways
+    except Exception as error:
+        raise TranslatorFileError(
+            f"{path} is no translator written by 'sb3-mimic export-translator', or damaged: {error}. Export it again."
+        ) from error
+    bad = [name for name, value in weights.items() if value.is_floating_point() and not bool(th.isfinite(value).all())]
+    if bad:
+        raise TranslatorFileError(f"{path} holds numbers that are not finite in {bad[0]}. Export it again.")
+    return description, weights
+
+
+def load_translator(
+    path: str | Path, translator_classes: Sequence[type[Translator]] = TRANSLATOR_CLASSES
+) -> tuple[Translator, PoseLayout | None]:
+    """
+    :param path: Written by :func:`save_translator`
+    :param translator_classes: What the file may ask for; add your own
+    :return: The translator, and what the states that it reads mean, where the file says so
+    :raises TranslatorFileError: When the file is missing, damaged, or asks for another class
+    """
+    description, weights = read_translator_file(path)
+    known = {translator_class.__name__: translator_class for translator_class in translator_classes}
+    if description.class_name not in known:
+        raise TranslatorFileError(
+            f"{path} asks for the class {description.class_name!r}. Allowed are: {', '.join(known)}."
+            " Pass your own to load_translator as translator_classes."
+        )
+    translator_class = known[description.class_name]
+    try:
+        # Without memory: nothing is allocated for what does not fit the weights that are really there
+        with th.device("meta"):
+            plan = description.build(translator_class)
+        _require_same_shapes(plan.weights(), weights)
+        translator = description.build(translator_class)
+    except Exception as error:
+        raise TranslatorFileError(f"{path}: its description and its weights do not fit: {error}. Export it again.") from error
+    translator.set_weights(weights)
+    translator.eval()
+    return translator, description.pose_layout
+
+
+def replace_translator(translator: Translator, path: str | Path, pose_layout: PoseLayout | None = None) -> None:
+    """
+    Give a policy's translator the weights in a file. Its optimiser begins anew.
+
+    :param translator: Changed in place; left as it is when anything does not fit
+    :param path: Written by :func:`save_translator`
+    :param pose_layout: What the states that it reads mean; compared where the file says what they mean in it
+    :raises TranslatorFileError: When the file is missing or damaged, or does not fit
+    """
+    description, weights = read_translator_file(path)
+    image_shape = (translator.n_channels, translator.height, translator.width)
+    try:
+        if description.class_name != type(translator).__name__:
+            raise ValueError(f"it holds a {description.class_name}, and the agent has a {type(translator).__name__}")
+        if description.image_shape != image_shape:
+            raise ValueError(f"it reads pictures of shape {description.image_shape}, and the agent's have {image_shape}")
+        if pose_layout is not None and description.pose_layout not in (None, pose_layout):
+            raise ValueError(f"it reads poses of {description.pose_layout}, and the agent's are of {pose_layout}")
+        _require_same_shapes(translator.weights(), weights)
+    except ValueError as error:
+        raise TranslatorFileError(
+            f"{path} does not fit the agent: {error}. Export it from an agent of the same environment and hyperparameters."
+        ) from error
+    translator.set_weights(weights)
+
+
+def _described(content: Any) -> TranslatorDescription:
+    if content["version"] != FORMAT_VERSION:
+        raise ValueError(f"its version is {content['version']!r}, and only {FORMAT_VERSION} is known")
+    layout = content["pose_layout"]
+    if layout is not None:
+        low, high = (tuple(float(angle) for angle in layout[name]) for name in ("joint_low", "joint_high"))
+        if not np.isfinite(low + high).all():
+            raise ValueError(f"joint limits must be finite, got {low}, {high}")
+        layout = PoseLayout(low, high, int(layout["n_keypoints"]))
+    return TranslatorDescription(str(content["class"]), dict(content["kwargs"]), tuple(content["image_shape"]), layout)
+
+
+def _require_same_shapes(expected: dict[str, th.Tensor], given: dict[str, th.Tensor]) -> None:
+    if expected.keys() != given.keys():
+        different = sorted(expected.keys() ^ given.keys())
+        raise ValueError(f"weights that only one of them has: {', '.join(different[:4])}")
+    for name, value in expected.items():
+        found = given[name]
+        if (value.shape, value.dtype) != (found.shape, found.dtype):
+            raise ValueError(
+                f"{name} must be {value.dtype} of shape {tuple(value.shape)}, got {found.dtype} of shape {tuple(found.shape)}"
+            )
