@@ -82,6 +82,9 @@ def main() -> None:
     which.add_argument("--cards", action="store_true", help="only write all shipped agents' cards anew; measures nothing")
     parser.add_argument("-f", "--folder", default="logs", help="where the runs lie (default: logs)")
     parser.add_argument("--again", action="store_true", help="measure the shipped agent again instead")
+    parser.add_argument(
+        "--measures", type=Path, help="what sb3-mimic evaluate has written of this agent, not to measure twice"
+    )
     parser.add_argument("--episodes", type=int, default=200)
     args = parser.parse_args()
     if args.cards:
@@ -91,7 +94,9 @@ def main() -> None:
     folder = str(SHIPPED.parent) if args.again else args.folder
     run = find_agent(args.env, folder=folder)
     agent = load_agent(args.env, folder=folder)
-    measures = evaluate(agent, args.env, args.episodes)
+    measures = json.loads(args.measures.read_text()) if args.measures else evaluate(agent, args.env, args.episodes)
+    if measures["env"] != args.env:
+        parser.error(f"{args.measures} holds the measures of {measures['env']}, not of {args.env}")
     measures["n_timesteps"] = agent.model.num_timesteps
     if args.again:
         # How it was trained has not changed

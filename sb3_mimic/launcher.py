@@ -56,7 +56,7 @@ def train(arguments: Sequence[str]) -> None:
 
 def _run(module: str, arguments: Sequence[str]) -> None:
     # What we teach the zoo, we teach what is already imported
-    importlib.import_module("rl_zoo3.utils")
+    importlib.import_module("rl_zoo3.exp_manager")
     zoo.install()
     before = sys.argv
     sys.argv = [module, *arguments]

@@ -14,7 +14,7 @@ from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, InterruptedR
 from sb3_mimic.run_file import fingerprint, read_tree
 
 # Arguments of `rl_zoo3.train` that belong to one start of it alone
-NOT_KEPT = {"trained_agent", "log_folder", "command", "saved_hyperparams"}
+NOT_KEPT = {"trained_agent", "log_folder", "truncate_last_trajectory", "command", "saved_hyperparams"}
 
 
 def make_resumable(manager: Any) -> None:
