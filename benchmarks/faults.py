@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parent.parent
 ENV_ID = "MimicReacherPlane-v0"
 # A rollout is 128 steps
 SIZES = ("n_envs:2", "n_steps:64", "batch_size:64", "n_epochs:4")
-N_STEPS, SAVE_FREQ = 12_800, 256
+N_STEPS, SAVE_FREQ = 3_840, 256
 N_KILLS = 20
 TIMEOUT = 300.0
 # Between two looks at a running training, in s
@@ -31,10 +31,11 @@ SMALL_DISK = 24 * 2**20
 
 # What a training is started with in order to break its physics: torques that are not numbers, once it is under way
 NAN_TORQUES = """
-import runpy, sys
+import sys
 import numpy as np
 import pybullet as p
 from sb3_mimic.envs.robot import Robot
+from sb3_mimic.launcher import train
 apply, calls = Robot.apply, [0]
 def apply_nan(self, action):
     apply(self, action)
@@ -42,8 +43,7 @@ def apply_nan(self, action):
     if calls[0] == 3000:
         p.resetJointState(self._body, self._joints[0], np.nan, physicsClientId=self.simulation.client)
 Robot.apply = apply_nan
-sys.argv[0] = "rl_zoo3.train"
-runpy.run_module("rl_zoo3.train", run_name="__main__", alter_sys=True)
+train(sys.argv[1:])
 """
 
 

@@ -51,6 +51,7 @@ class Camera:
     def render(self, simulation: Simulation) -> npt.NDArray[np.uint8]:
         """:return: The picture, shape (height, width, 3)"""
         view, projection = self._matrices
+        simulation.n_pictures += 1
         _, _, rgba, _, _ = p.getCameraImage(
             self.width,
             self.height,
@@ -66,6 +67,7 @@ class Camera:
     def render_with_mask(self, simulation: Simulation) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """:return: The picture with shadows, shape (height, width, 3), and where a body is in it, shape (height, width)"""
         view, projection = self._matrices
+        simulation.n_pictures += 1
         _, _, rgba, _, bodies = p.getCameraImage(
             self.width,
             self.height,

@@ -46,6 +46,8 @@ class Simulation:
         if gui:
             p.configureDebugVisualizer(p.COV_ENABLE_GUI, 0, physicsClientId=self._client)
         self._initial_state: int | None = None
+        #: How many pictures were taken of this world
+        self.n_pictures = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {"timestep": self.timestep, "n_substeps": self.n_substeps, "gravity": self.gravity, "gui": self.gui}
@@ -119,6 +121,8 @@ class Simulation:
         :param world: What :meth:`to_bytes` gave
         :raises ValueError: When it does not fit
         """
+        # What episodes start from is taken down before anything moves
+        self.restore_initial()
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/world.bullet"
             Path(path).write_bytes(world)

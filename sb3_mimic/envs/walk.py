@@ -139,8 +139,6 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
         """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
-        # The state that episodes start from is the one before anything has moved
-        self.simulation.restore_initial()
         self.simulation.from_bytes(state["world"])
         self.walker.refresh()
         self.np_random.bit_generator.state = state["np_random"]
