@@ -1,8 +1,9 @@
-"""The command line: photograph | imitate | evaluate."""
+"""The command line: photograph | imitate | evaluate | tuned."""
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--table", type=Path, metavar="FILE", help="a Markdown file: the table goes between its <!-- measures --> marks"
     )
     evaluate.set_defaults(run=_evaluate)
+
+    tuned = commands.add_parser("tuned", help="write the best trial of a study as an entry for --conf-file or hyperparams/")
+    tuned.add_argument("study", help="name of the study, as given to rl-zoo3 with --study-name")
+    tuned.add_argument("--storage", required=True, help="where it is kept: a .log file or the URL of a database")
+    _add_env(tuned, ENV_IDS, required=False)
+    tuned.add_argument("-o", "--output", type=Path, help="a .yml file that is not there yet (default: STUDY.yml)")
+    tuned.add_argument("--verify", action="store_true", help="train by it, and compare the score with the trial's")
+    tuned.set_defaults(run=_tuned)
     return parser
 
 
@@ -131,6 +140,23 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.table:
         write_between_marks(args.table, "measures", overview(every))
         print(f"Wrote the table in {args.table}")
+
+
+def _tuned(args: argparse.Namespace) -> None:
+    from sb3_mimic.studies import best_trial, load_study, write_entry
+
+    study = load_study(args.storage, args.study)
+    trial = best_trial(study, args.env)
+    output = args.output or Path(f"{args.study}.yml")
+    command = write_entry(trial, study, output)
+    print(f"Wrote trial {trial.number} of {len(study.trials)}, with a score of {trial.value}, in {output}. Train by it:")
+    print(command)
+    if args.verify:
+        from sb3_mimic.trials import retrain
+
+        with tempfile.TemporaryDirectory() as folder:
+            score = retrain(trial, output, Path(folder))
+        print(f"Trained anew, it has a score of {score}")
 
 
 def _joints(env: Any, pose: Any) -> dict[str, float]:

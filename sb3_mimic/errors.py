@@ -15,3 +15,15 @@ class DamagedAgentError(ValueError):
 
 class NoTranslatorError(TypeError):
     """The agent cannot read pictures: it was trained without a translator."""
+
+
+class StorageError(OSError):
+    """The storage of a study cannot be opened."""
+
+
+class StudyNotFoundError(ValueError):
+    """There is no such study in a storage, or another one of that name."""
+
+
+class UnfinishedStudyError(ValueError):
+    """A study has no finished trial to take anything from."""

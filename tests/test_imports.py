@@ -33,7 +33,17 @@ WING_N = [
     ["translator.callback"],
     ["policies"],
 ]
-ROOF = [["zoo", "pictures", "report"], ["agents"], ["imitation"], ["evaluation"], ["cli"], ["__main__"], [""]]
+ROOF = [
+    ["search", "studies"],
+    ["trials"],
+    ["zoo", "pictures", "report"],
+    ["agents"],
+    ["imitation"],
+    ["evaluation"],
+    ["cli"],
+    ["__main__"],
+    [""],
+]
 
 FORBIDDEN = {"wing E": {"torch", "stable_baselines3", "sb3_contrib"}, "wing N": {"pybullet"}}
 
