@@ -3,10 +3,13 @@
 import argparse
 import copy
 import functools
+import os
+import platform
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,8 @@ MEASURES = {
 # So many crashes in a row are no accident
 MAX_FAILURES = 10
 POLL = 5.0
+# Nobody waits for another's trial for so many times as long as the longest took
+PATIENCE = 5
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -269,7 +274,7 @@ class Worker:
             return 0
         before = retry.n_queued
         is_told = False
-        while others := self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        while others := self._running():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self.study)
@@ -286,6 +291,16 @@ class Worker:
             except KeyboardInterrupt:
                 break
         return int(retry.n_queued - before)
+
+    def _running(self) -> list[FrozenTrial]:
+        """:return: Trials of other workers, without those that take so long that they will never give a sign of life"""
+        assert self.study is not None
+        trials = self.study.get_trials(deepcopy=False)
+        durations = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
+        patience = PATIENCE * max(durations, default=0.0) + 2 * studies.GRACE * studies.heartbeat_interval()
+        oldest = datetime.now() - timedelta(seconds=patience)
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        return [trial for trial in running if trial.datetime_start is not None and trial.datetime_start > oldest]
 
     def objective(self, trial: optuna.Trial) -> float:
         """
@@ -330,6 +345,7 @@ class Worker:
         base = {**self.entry, "env_kwargs": manager.env_kwargs} if manager.env_kwargs else self.entry
         entry = suggest(trial, self.env_id, base, manager.n_timesteps, "reward_weights" not in manager.env_kwargs)
         record = {"env": self.env_id, "algo": manager.algo, "seed": seed, "entry": entry}
+        record |= {"worker": f"{platform.node()}:{os.getpid()}"}
         record |= {"eval_episodes": manager.n_eval_episodes, "n_eval_envs": manager.n_eval_envs}
         record |= {"eval_env_kwargs": manager.eval_env_kwargs, "measure": MEASURES[self.env_id in POSE_IDS]}
         trial.set_user_attr(studies.RECORD, record)
@@ -382,6 +398,7 @@ def retrain(trial: FrozenTrial, conf_file: Path, log_folder: Path) -> float:
         n_eval_episodes=record["eval_episodes"],
         eval_env_kwargs=record["eval_env_kwargs"],
         seed=record["seed"],
+        log_interval=-1,
         verbose=0,
         config=str(conf_file),
     )
