@@ -1,4 +1,4 @@
-"""One worker's share of a study: seeded trials with a comparable score, none of which ends it."""
+"""One worker's share of a study: trials that can be repeated, none of which ends it."""
 
 import argparse
 import copy
@@ -13,187 +13,25 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, TrialPruned
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, sync_envs_normalization
+from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_mimic import keys, studies
+from sb3_mimic import studies
 from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.errors import StudyNotFoundError
+from sb3_mimic.examination import MEASURES, Examination, FinalScore
+from sb3_mimic.sampling import SeededSampler, trial_seed
 from sb3_mimic.search import Entry, suggest
-from sb3_mimic.translator.base import Translator
 
-# Trials train with seeds below, and all are examined with the same poses, which belong to no other measure
-EXAMINATION_SEED = 700_000
-N_SEEDS = 400_000
-# The same whatever reward a trial trains by. The distance tells those apart that never arrive
-SCORED_REWARD = {"sparse": 1.0, "keypoint_distance": -1.0}
-MEASURES = {
-    True: "The score is minus the steps of an episode in which a key point is over 5 cm away, minus the sum of distances in m.",
-    False: "The score is the mean return.",
-}
 # So many crashes in a row are no accident
 MAX_FAILURES = 10
 POLL = 5.0
 # Nobody waits for another's trial for so many times as long as the longest took
 PATIENCE = 5
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """
-    :param seed: Of the study: ``--seed``
-    :param number: Of the trial
-    :return: Seed of the trial, the same whichever worker runs it
-    """
-    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) % N_SEEDS
-
-
-class SeededSampler(BaseSampler):
-    """
-    Draws each trial's hyperparameters with a seed of its own: workers with the same seed would otherwise all draw the same.
-
-    :param make: Makes the sampler for one trial, given its ``seed``
-    :param seed: Of the study
-    """
-
-    def __init__(self, make: Callable[..., BaseSampler], seed: int):
-        self._make, self._seed = make, seed
-        self._sampler = self._seeded(0)
-
-    def _seeded(self, number: int) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return self._make(seed=trial_seed(self._seed, number))
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler = self._seeded(trial.number)
-        self._sampler.before_trial(study, trial)
-
-    def after_trial(self, study: optuna.Study, trial: FrozenTrial, *args: Any) -> None:
-        self._sampler.after_trial(study, trial, *args)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: Any) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-class GoalFromPicture(gym.Wrapper[Any, Any, Any, Any]):
-    """
-    Puts what a translator reads in the picture of the target in place of the goal: so it counts how well it reads.
-
-    :param env: Observes a goal and a picture of it
-    :param examination: Knows the translator, once there is one
-    """
-
-    def __init__(self, env: gym.Env[Any, Any], examination: "Examination"):
-        super().__init__(env)
-        self._examination = examination
-        self._read: Any = None
-
-    def reset(self, **kwargs: Any) -> Any:
-        observation, info = self.env.reset(**kwargs)
-        translator = self._examination.translator
-        self._read = None if translator is None else translator.predict(observation[keys.DESIRED_IMAGE])
-        return self._seen(observation), info
-
-    def step(self, action: Any) -> Any:
-        observation, *rest = self.env.step(action)
-        return self._seen(observation), *rest
-
-    def _seen(self, observation: Any) -> Any:
-        return observation if self._read is None else {**observation, keys.DESIRED_GOAL: self._read}
-
-
-class Examination:
-    """
-    Scores a model: with the same poses and the same reward for every trial, whatever reward it was trained by.
-
-    :param manager: The zoo's manager of the training
-    """
-
-    def __init__(self, manager: Any):
-        self._manager = manager
-        self.translator: Translator | None = None
-        self.envs: VecEnv | None = None
-
-    def make_envs(self, n_envs: int) -> VecEnv:
-        """:return: Environments to examine in, wrapped as those of the training are"""
-        manager = copy.copy(self._manager)
-        vars(manager).pop("create_envs", None)
-        manager.seed = EXAMINATION_SEED
-        manager.vec_env_class = DummyVecEnv
-        if manager.env_name.gym_id in POSE_IDS:
-            manager.eval_env_kwargs = {**manager.eval_env_kwargs, "reward_weights": SCORED_REWARD}
-            observed = gym.spec(manager.env_name.gym_id).kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS)
-            if {keys.DESIRED_GOAL, keys.DESIRED_IMAGE} <= set(observed):
-                inner = manager.env_wrapper or (lambda env: env)
-                manager.env_wrapper = lambda env: GoalFromPicture(inner(env), self)
-        self.envs = manager.create_envs(n_envs, eval_env=True)
-        return self.envs
-
-    def attach(self, model: BaseAlgorithm) -> None:
-        """:param model: The model to examine"""
-        self.translator = getattr(model.policy, "translator", None)
-
-    def ask_the_same_again(self) -> None:
-        """Make the next evaluation start with the same poses as this one."""
-        assert self.envs is not None
-        self.envs.seed(EXAMINATION_SEED)
-
-    def score(self, model: BaseAlgorithm) -> float:
-        """:return: Mean return of the model over the examination's episodes"""
-        assert self.envs is not None
-        self.attach(model)
-        if model.get_vec_normalize_env() is not None:
-            training_envs = model.get_env()
-            assert training_envs is not None
-            sync_envs_normalization(training_envs, self.envs)
-        self.ask_the_same_again()
-        mean, _ = evaluate_policy(
-            model, self.envs, self._manager.n_eval_episodes, deterministic=self._manager.deterministic_eval, warn=False
-        )
-        assert isinstance(mean, float)
-        return float(mean)
-
-
-class FinalScore(BaseCallback):
-    """
-    Examines the model that a trial ends with: the zoo's last evaluation comes before the last updates.
-
-    :param examination: The examination
-    :param seed: Of the trial
-    """
-
-    def __init__(self, examination: Examination, seed: int):
-        super().__init__()
-        self.examination, self.seed = examination, seed
-        self.score = float("nan")
-
-    def _init_callback(self) -> None:
-        # The zoo gives the models of trials no seed, and other callbacks take theirs from the model
-        self.model.seed = self.seed
-        self.examination.attach(self.model)
-
-    def _on_step(self) -> bool:
-        self.examination.ask_the_same_again()
-        return True
-
-    def _on_training_end(self) -> None:
-        if self.num_timesteps >= self.model._total_timesteps:
-            self.score = self.examination.score(self.model)
 
 
 class Worker:

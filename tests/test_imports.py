@@ -34,7 +34,7 @@ WING_N = [
     ["policies"],
 ]
 ROOF = [
-    ["search", "studies"],
+    ["search", "sampling", "examination", "studies"],
     ["trials"],
     ["zoo", "pictures", "report"],
     ["agents"],
