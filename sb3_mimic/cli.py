@@ -152,7 +152,7 @@ def _tuned(args: argparse.Namespace) -> None:
     print(f"Wrote trial {trial.number} of {len(study.trials)}, with a score of {trial.value}, in {output}. Train by it:")
     print(command)
     if args.verify:
-        from sb3_mimic.trials import retrain
+        from sb3_mimic.retraining import retrain
 
         with tempfile.TemporaryDirectory() as folder:
             score = retrain(trial, output, Path(folder))

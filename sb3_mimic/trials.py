@@ -1,6 +1,5 @@
 """One worker's share of a study: trials that can be repeated, none of which ends it."""
 
-import argparse
 import copy
 import functools
 import os
@@ -10,7 +9,6 @@ import traceback
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -210,44 +208,3 @@ class Worker:
         run.create_envs = create_envs
         self.zoo.objective(run, trial)
         return final_score.score
-
-
-def retrain(trial: FrozenTrial, conf_file: Path, log_folder: Path) -> float:
-    """
-    Train by a written entry, as ``rl_zoo3.train`` does.
-
-    :param trial: The trial that it was written from
-    :param conf_file: The YAML file
-    :param log_folder: Where the run goes
-    :return: The score of what was trained: that of the trial
-    """
-    from rl_zoo3.exp_manager import ExperimentManager
-
-    from sb3_mimic.zoo import install
-
-    install()
-    record = trial.user_attrs[studies.RECORD]
-    manager = ExperimentManager(
-        argparse.Namespace(num_threads=-1),
-        record["algo"],
-        record["env"],
-        str(log_folder),
-        eval_freq=-1,
-        n_eval_episodes=record["eval_episodes"],
-        eval_env_kwargs=record["eval_env_kwargs"],
-        seed=record["seed"],
-        log_interval=-1,
-        verbose=0,
-        config=str(conf_file),
-    )
-    prepared = manager.setup_experiment()
-    assert prepared is not None
-    model, _ = prepared
-    manager.learn(model)
-    manager.save_trained_model(model)
-    examination = Examination(manager)
-    envs = examination.make_envs(record["n_eval_envs"])
-    try:
-        return examination.score(model)
-    finally:
-        envs.close()

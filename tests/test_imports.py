@@ -37,7 +37,7 @@ ROOF = [
     ["search", "sampling", "examination", "studies"],
     ["trials"],
     ["zoo", "pictures", "report"],
-    ["agents"],
+    ["agents", "retraining"],
     ["imitation"],
     ["evaluation"],
     ["cli"],

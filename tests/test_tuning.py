@@ -1,0 +1,230 @@
+"""Studies: what is tuned, that trials repeat and survive each other, and that several workers share one."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from conftest import REPOSITORY
+from optuna.trial import TrialState
+from stable_baselines3 import PPO
+
+from benchmarks.postgres import Server, is_installed
+from sb3_mimic import ENV_IDS
+from sb3_mimic.cli import main
+from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
+from sb3_mimic.envs.rewards import REWARD_TERMS
+from sb3_mimic.policies import StatePolicy
+from sb3_mimic.sampling import trial_seed
+from sb3_mimic.search import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
+from sb3_mimic.studies import RECORD, load_study, open_storage
+from sb3_mimic.zoo import hyperparams_file
+
+ENV_ID = "MimicReacherPlaneState-v0"
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def tuning(*options: str, env_id: str = ENV_ID, n_timesteps: int = 512) -> list[str]:
+    """:return: Arguments of python that start a worker"""
+    what = ["--algo", "ppo", "--env", env_id, "--gym-packages", "sb3_mimic", "-n", str(n_timesteps), "--seed", "5"]
+    how = ["-optimize", "--n-evaluations", "1", "--eval-episodes", "2", "--no-optim-plots"]
+    return ["-m", "rl_zoo3.train", *what, *how, *options]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "ppo_lstm"])
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_only_what_the_id_has_is_tuned(algo, env_id):
+    if algo == "ppo_lstm" and env_id not in POSE_IDS:
+        return
+    base = yaml.safe_load(hyperparams_file(algo).read_text())[env_id]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(10):
+        trial = study.ask()
+        entry = suggest(trial, env_id, base, n_timesteps=100_000)
+        assert yaml.safe_load(yaml.safe_dump(entry)) == entry, "it is data"
+        assert entry["policy"] == base["policy"]
+        assert entry["n_steps"] * entry["n_envs"] * entry.get("frame_stack", 1) <= MAX_ROLLOUT
+        assert 1 < entry["batch_size"] <= entry["n_steps"] * entry["n_envs"]
+        assert ("translator_learning_rate" in trial.params) == ("callback" in base)
+        assert ("extractor_width" in trial.params) == (env_id != WALK_ID)
+        weights = entry.get("env_kwargs", {}).get("reward_weights", {})
+        assert bool(weights) == (env_id != WALK_ID and "Sparse" not in env_id)
+        assert set(weights) <= set(REWARD_TERMS)
+        if "callback" in base:
+            kept = base["callback"][0] if isinstance(base["callback"][0], dict) else {TRANSLATOR_CALLBACK: {}}
+            rate = {"learning_rate": trial.params["translator_learning_rate"]}
+            assert entry["callback"] == [{TRANSLATOR_CALLBACK: kept[TRANSLATOR_CALLBACK] | rate}]
+
+
+def test_a_trial_has_the_same_seed_in_every_worker():
+    seeds = [trial_seed(5, number) for number in range(100)]
+    assert seeds == [trial_seed(5, number) for number in range(100)]
+    assert len(set(seeds)) == 100
+    assert max(seeds) < 500_000, "those above are for measures"
+
+
+def test_an_unknown_activation_is_refused(make_env):
+    env = make_env(ENV_ID)
+    with pytest.raises(ValueError, match=r"'rellu'.*tanh, relu"):
+        PPO(StatePolicy, env, policy_kwargs={"activation_fn": "rellu"})
+
+
+def test_trials_repeat_and_the_best_one_trains_to_its_score(run_python, tmp_path):
+    """With pictures: reward, extractor and translator are tuned, and the translator counts in the score"""
+    for name in ("first.log", "second.log"):
+        printed = run_python(
+            *tuning("--n-trials", "2", "--storage", name, "--study-name", "pictures", env_id="MimicReacherPlane-v0"),
+            cwd=tmp_path,
+        )
+        assert "Number of finished trials:  2" in printed
+    first, second = (load_study(str(tmp_path / name), "pictures").trials for name in ("first.log", "second.log"))
+    assert [trial.params for trial in first] == [trial.params for trial in second]
+    assert [trial.values for trial in first] == [trial.values for trial in second]
+    assert first[0].params != first[1].params
+
+    best = max(first, key=lambda trial: trial.value)
+    tuned = run_python("-m", "sb3_mimic", "tuned", "pictures", "--storage", "first.log", "--verify", cwd=tmp_path)
+    assert f"it has a score of {best.value}\n" in tuned
+    entry = yaml.safe_load((tmp_path / "pictures.yml").read_text())["MimicReacherPlane-v0"]
+    assert entry == best.user_attrs[RECORD]["entry"]
+    assert "joint_progress" in entry["env_kwargs"]["reward_weights"]
+
+    # The zoo's own way back
+    run_python(
+        "-m", "rl_zoo3.train", "--algo", "ppo", "--env", "MimicReacherPlane-v0", "--gym-packages", "sb3_mimic",
+        "--storage", "first.log", "--study-name", "pictures", "--trial-id", "1", cwd=tmp_path,
+    )  # fmt: skip
+    run = tmp_path / "logs" / "ppo" / "MimicReacherPlane-v0_3" / "MimicReacherPlane-v0" / "config.yml"
+    config = dict(yaml.load(run.read_text(), Loader=yaml.UnsafeLoader))
+    expected = first[1].user_attrs[RECORD]["entry"]
+    expected["normalize"]["gamma"] = expected["gamma"]
+    assert config == expected
+
+
+def test_a_crash_ends_its_trial_alone(run_python, tmp_path):
+    entry = yaml.safe_load(hyperparams_file("ppo").read_text())[ENV_ID] | {"callback": "crashing.CrashOnce"}
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump({ENV_ID: entry}))
+    options = ("--n-trials", "2", "--conf-file", "mine.yml", "--storage", "study.log", "--study-name", "crash")
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    printed = run_python(*tuning(*options), cwd=tmp_path, env={"PYTHONPATH": path})
+    assert "Trial 0 failed: FloatingPointError: a crash on purpose" in printed
+    crashed, other = load_study(str(tmp_path / "study.log"), "crash").trials
+    assert crashed.state == TrialState.FAIL
+    assert crashed.user_attrs["error"] == "FloatingPointError: a crash on purpose"
+    assert other.state == TrialState.COMPLETE
+
+
+@pytest.fixture
+def postgres():
+    """The URL of a database on a server of its own"""
+    # Not below pytest's folder, into which the server's unprivileged user cannot go
+    folder = Path(tempfile.mkdtemp(prefix="studies"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(folder, port)
+    server.start()
+    yield server.url
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("postgres", marks=pytest.mark.skipif(not is_installed(), reason="There is no PostgreSQL")), "journal"],
+)
+def test_the_trial_of_a_killed_worker_is_tried_again(kind, request, tmp_path):
+    storage = request.getfixturevalue("postgres") if kind == "postgres" else str(tmp_path / "study.log")
+    options = ("--max-total-trials", "3", "--storage", storage, "--study-name", "shared")
+    command = [sys.executable, *tuning(*options, n_timesteps=4096)]
+    environment = os.environ | {"SB3_MIMIC_HEARTBEAT": "1"}
+    workers = []
+    for name in ("victim", "survivor"):
+        with (tmp_path / name).open("w") as output:
+            workers.append(subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, env=environment))
+    victim, survivor = workers
+    try:
+        killed = wait_for_trial_of(victim, storage)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        assert survivor.wait(120) == 0, (tmp_path / "survivor").read_text()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    trials = load_study(storage, "shared").trials
+    assert trials[killed].state == TrialState.FAIL
+    (retried,) = [trial for trial in trials if trial.system_attrs.get("failed_trial") == killed]
+    assert retried.state in FINISHED
+    assert retried.params == trials[killed].params
+    assert retried.user_attrs[RECORD]["seed"] == trials[killed].user_attrs[RECORD]["seed"]
+    assert sum(trial.state in FINISHED for trial in trials) == 3, "the study is finished"
+    assert len(trials) == 4
+
+
+def wait_for_trial_of(worker: subprocess.Popen, storage: str) -> int:
+    """:return: Number of the trial that a worker is in the middle of"""
+    watching = None
+    for _ in range(600):
+        time.sleep(0.1)
+        assert worker.poll() is None, "it ended too early"
+        if watching is None:
+            try:
+                watching = load_study(storage, "shared")
+            except (OSError, ValueError):
+                continue
+        for trial in watching.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.user_attrs.get(RECORD, {}).get("worker", "").endswith(f":{worker.pid}"):
+                return trial.number
+    raise AssertionError("it never began")
+
+
+@pytest.fixture
+def storage(tmp_path) -> str:
+    """A journal with a study that has no trial, and one that was made for somebody else's environment"""
+    name = str(tmp_path / "study.log")
+    opened = open_storage(name)
+    optuna.create_study(storage=opened, study_name="empty")
+    foreign = optuna.create_study(storage=opened, study_name="foreign")
+    foreign.add_trial(optuna.trial.create_trial(value=1.0))
+    failed = optuna.create_study(storage=opened, study_name="failed")
+    attributes = {RECORD: {"env": ENV_ID}, "error": "ValueError: too bad"}
+    failed.add_trial(optuna.trial.create_trial(state=TrialState.FAIL, user_attrs=attributes))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("study", "options", "message"),
+    [
+        ("unknown", [], "Unknown study 'unknown' in .*which holds: empty, failed, foreign"),
+        ("empty", [], "no finished trial. Its trials: none at all"),
+        ("failed", [], "1 fail(.|\n)*trial 0: ValueError: too bad"),
+        ("failed", ["--env", WALK_ID], f"tuned {ENV_ID}, not {WALK_ID}"),
+        ("foreign", [], "no trial with an id of sb3_mimic"),
+        ("empty", ["--storage", "missing.log"], "no journal file missing.log"),
+        ("empty", ["--storage", "sqlite:///missing.db"], "no file missing.db"),
+        ("empty", ["--storage", "nonsense"], "storage nonsense cannot be opened"),
+        ("empty", ["--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], r"me:\*\*\*@127.0.0.1:1/x cannot be opened"),
+    ],
+)
+def test_what_cannot_be_written_back_is_said(study, options, message, storage, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["tuned", study, "--storage", storage, *options]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert not list(tmp_path.glob("*.yml"))
+    assert not list(tmp_path.glob("missing*"))
+
+
+def test_the_server_is_not_open_to_everybody():
+    with pytest.raises(ValueError, match="--password"):
+        Server(REPOSITORY, 5433, host="0.0.0.0")
