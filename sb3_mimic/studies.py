@@ -131,8 +131,8 @@ def _open_database(url: str, retry: Retry, must_exist: bool, attempts: int = 5) 
         return _quietly(  # type: ignore[no-any-return]
             WatchedDatabase,
             url,
-            # A connection that broke while a trial was running is made anew
-            engine_kwargs={"pool_pre_ping": True},
+            # Who only reads keeps no connection; one that broke while a trial was running is made anew
+            engine_kwargs={"poolclass": sqlalchemy.NullPool} if must_exist else {"pool_pre_ping": True},
             heartbeat_interval=interval,
             grace_period=GRACE * interval,
             heartbeat_stale_trial_callback=retry,
