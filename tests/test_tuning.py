@@ -18,6 +18,7 @@ from conftest import REPOSITORY
 from optuna.trial import TrialState
 from stable_baselines3 import PPO
 
+from benchmarks import tuned
 from benchmarks.postgres import Server, is_installed
 from sb3_mimic import ENV_IDS
 from sb3_mimic.cli import main
@@ -228,3 +229,29 @@ def test_what_cannot_be_written_back_is_said(study, options, message, storage, c
 def test_the_server_is_not_open_to_everybody():
     with pytest.raises(ValueError, match="--password"):
         Server(REPOSITORY, 5433, host="0.0.0.0")
+
+
+def test_entries_are_compared_and_the_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
+    file, results = tmp_path / "tuned.yml", tmp_path / "results.jsonl"
+    file.write_text(yaml.safe_dump({"MimicReacher3DState-v0": {"n_steps": 64, "gamma": 0.8}}))
+    trained = []
+
+    def train(run: tuned.Run) -> dict:
+        trained.append(run)
+        is_reached = run.name != tuned.HAND_MADE or run.seed == 0
+        curve = {"steps": [2048, 4096], "success": [0.5, 0.96], "seconds": [1.0, 2.0]}
+        return {**tuned.asdict(run), **curve, "is_reached": is_reached}
+
+    monkeypatch.setattr(tuned, "train", train)
+    options = [str(file), "--results", str(results), "--seeds"]
+    tuned.main([*options, "1"])
+    tuned.main([*options, "2"])
+    assert len(trained) == 4
+    assert {run.seed for run in trained} == {0, 1}
+    assert all(run.entry["callback"] for run in trained), "what was tuned without pictures is trained with them"
+    assert {run.entry["gamma"] for run in trained} == {0.9, 0.8}
+    printed = capsys.readouterr().out
+    assert "| hand-made | over 4,096 [4,096, 4,096] | over 2 [2, 2] | 1 of 2 |" in printed
+    assert "| tuned (tuned.yml) | 4,096 [4,096, 4,096] | 2 [2, 2] | 2 of 2 |" in printed
+    with pytest.raises(ValueError, match="no entry of MimicReacher6D-v0, only of MimicReacher3DState-v0"):
+        tuned.main([*options, "1", "--env", "MimicReacher6D-v0"])
