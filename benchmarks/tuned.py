@@ -1,4 +1,4 @@
-"""Compares how soon the hand-made and a tuned entry of an id reach a success of 0.95: steps and seconds, several seeds each."""
+"""Compares how soon a hand-made and a tuned entry reach a success of 0.95: in steps and seconds, over several seeds."""
 
 import argparse
 import json

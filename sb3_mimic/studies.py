@@ -118,7 +118,7 @@ def open_storage(storage: str, must_exist: bool = False) -> BaseStorage:
             raise StorageError(f"There is no file {url.database}. Give the --storage that the study was made with.")
         return _open_database(storage, retry, must_exist)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, StorageInternalError, ValueError, RuntimeError) as error:
-        cause = str(error).strip().splitlines()[0]
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise StorageError(
             f"The storage {_without_password(storage)} cannot be opened: {cause}. Give a journal file, such as study.log,"
             ' or the URL of a database, such as postgresql+psycopg://user@host/name (needs pip install "sb3_mimic[tuning]").'

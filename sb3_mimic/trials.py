@@ -1,5 +1,6 @@
 """One worker's share of a study: trials that can be repeated, none of which ends it."""
 
+import contextlib
 import copy
 import functools
 import os
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, TrialPruned
+from optuna.exceptions import ExperimentalWarning, TrialPruned, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from stable_baselines3.common.utils import set_random_seed
@@ -28,6 +29,8 @@ from sb3_mimic.search import Entry, suggest
 # So many crashes in a row are no accident
 MAX_FAILURES = 10
 POLL = 5.0
+# What Optuna says of a trial that has ended without its worker, such as while the machine slept
+TAKEN_AWAY = "Cannot tell a FAIL trial"
 # Nobody waits for another's trial for so many times as long as the longest took
 PATIENCE = 5
 
@@ -45,7 +48,7 @@ class Worker:
         self.manager, self.entry = manager, entry
         self.env_id = str(manager.env_name.gym_id)
         self.zoo = type(manager)
-        self.n_failures = 0
+        self.n_trials = self.n_failures = 0
         self.is_interrupted = False
         self.study: optuna.Study | None = None
         manager.objective = self.objective
@@ -82,10 +85,17 @@ class Worker:
             self._optimize()
 
     def _optimize(self) -> None:
+        n_before = self.n_trials
         try:
             self.zoo.hyperparameters_optimization(self.manager)
-        except ValueError:
+        except ValueError as error:
+            if TAKEN_AWAY in str(error):
+                print("This worker was silent for so long that its trial was given to another. It goes on.", flush=True)
+                self.manager.n_trials = max(0, self.manager.n_trials - (self.n_trials - n_before))
+                self._optimize()
+                return
             if self.study is not None:
+                # Says why, where no trial has finished
                 studies.best_trial(self.study)
             raise
 
@@ -148,6 +158,7 @@ class Worker:
         :raises RuntimeError: When one trial after the other crashes
         """
         self.study = trial.study
+        self.n_trials += 1
         try:
             score = self._train(trial)
         except KeyboardInterrupt:
@@ -169,7 +180,8 @@ class Worker:
         message = f"{type(error).__name__}: {error}"
         print("".join(traceback.format_exception(error)))
         print(f"Trial {trial.number} failed: {message}. The study goes on.", flush=True)
-        trial.set_user_attr("error", message)
+        with contextlib.suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("error", message)
         if self.n_failures >= MAX_FAILURES:
             raise RuntimeError(f"The last {MAX_FAILURES} trials of this worker all failed, the last with {message}") from error
         return float("nan")

@@ -28,6 +28,7 @@ from sb3_mimic.policies import StatePolicy
 from sb3_mimic.sampling import trial_seed
 from sb3_mimic.search import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
 from sb3_mimic.studies import RECORD, load_study, open_storage
+from sb3_mimic.trials import Worker
 from sb3_mimic.zoo import hyperparams_file
 
 ENV_ID = "MimicReacherPlaneState-v0"
@@ -187,6 +188,30 @@ def wait_for_trial_of(worker: subprocess.Popen, storage: str) -> int:
             if trial.user_attrs.get(RECORD, {}).get("worker", "").endswith(f":{worker.pid}"):
                 return trial.number
     raise AssertionError("it never began")
+
+
+class SleepyManager:
+    """A manager whose machine slept, so that its first trial was taken away from it"""
+
+    env_name = type("EnvironmentName", (), {"gym_id": ENV_ID})
+    n_jobs, n_trials, storage, study_name = 1, 3, None, None
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def hyperparameters_optimization(self) -> None:
+        self.asked.append(self.n_trials)
+        if len(self.asked) == 1:
+            self.worker.n_trials += 1
+            raise ValueError("Cannot tell a FAIL trial.")
+
+
+def test_a_worker_that_slept_goes_on(capsys):
+    manager = SleepyManager()
+    manager.worker = Worker(manager, {}, None)
+    manager.worker.optimize()
+    assert manager.asked == [3, 2]
+    assert "was given to another" in capsys.readouterr().out
 
 
 @pytest.fixture
