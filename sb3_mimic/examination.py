@@ -125,5 +125,4 @@ class FinalScore(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        if self.num_timesteps >= self.model._total_timesteps:
-            self.score = self.examination.score(self.model)
+        self.score = self.examination.score(self.model)

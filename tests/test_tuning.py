@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import yaml
@@ -20,10 +21,11 @@ from stable_baselines3 import PPO
 
 from benchmarks import tuned
 from benchmarks.postgres import Server, is_installed
-from sb3_mimic import ENV_IDS
+from sb3_mimic import ENV_IDS, keys
 from sb3_mimic.cli import main
 from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
 from sb3_mimic.envs.rewards import REWARD_TERMS
+from sb3_mimic.examination import Examination, GoalFromPicture
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.sampling import trial_seed
 from sb3_mimic.search import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
@@ -188,6 +190,24 @@ def wait_for_trial_of(worker: subprocess.Popen, storage: str) -> int:
             if trial.user_attrs.get(RECORD, {}).get("worker", "").endswith(f":{worker.pid}"):
                 return trial.number
     raise AssertionError("it never began")
+
+
+class BlindTranslator:
+    """Reads the same in every picture"""
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        assert image.shape == (64, 64, 3)
+        return np.full(8, 0.25, np.float32)
+
+
+def test_how_well_the_translator_reads_counts_in_the_score(make_env):
+    examination = Examination(None)
+    env = GoalFromPicture(make_env("MimicReacherPlane-v0"), examination)
+    true_goal = env.reset(seed=1)[0][keys.DESIRED_GOAL]
+    examination.translator = BlindTranslator()
+    assert np.all(env.reset(seed=1)[0][keys.DESIRED_GOAL] == 0.25)
+    assert np.all(env.step(env.action_space.sample())[0][keys.DESIRED_GOAL] == 0.25)
+    assert np.array_equal(env.unwrapped.desired_goal, true_goal), "what is rewarded is what is asked for"
 
 
 class SleepyManager:
