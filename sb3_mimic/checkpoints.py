@@ -13,7 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.run_file import FORMAT, SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
-from sb3_mimic.run_state import State, capture, normalization_of, restore, restore_random, set_normalization
+from sb3_mimic.run_state import State, capture, restore, restore_random
+from sb3_mimic.venv_state import normalization_of, set_normalization
 
 
 def write_checkpoint(model: BaseAlgorithm, state: State, path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The command line: photograph | imitate | evaluate | export-translator | import-translator | push | zoo."""
+"""The command line; see :func:`build_parser` for the commands."""
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def build_parser() -> argparse.ArgumentParser:
     zoo.add_argument("script", help="its name; a wrong one is answered with those that there are")
     zoo.add_argument("arguments", nargs=argparse.REMAINDER, help="are handed to it as they are")
     zoo.set_defaults(run=_zoo)
+
+    tuned = commands.add_parser("tuned", help="write the best trial of a study as an entry for --conf-file or hyperparams/")
+    tuned.add_argument("study", help="name of the study, as given to rl-zoo3 with --study-name")
+    tuned.add_argument("--storage", required=True, help="where it is kept: a .log file or the URL of a database")
+    _add_env(tuned, ENV_IDS, required=False)
+    tuned.add_argument("-o", "--output", type=Path, help="a .yml file that is not there yet (default: STUDY.yml)")
+    tuned.add_argument("--verify", action="store_true", help="train by it, and compare the score with the trial's")
+    tuned.set_defaults(run=_tuned)
     return parser
 
 
@@ -229,6 +238,23 @@ def _zoo(args: argparse.Namespace) -> None:
     from sb3_mimic.launcher import run_zoo_script
 
     run_zoo_script(args.script, args.arguments)
+
+
+def _tuned(args: argparse.Namespace) -> None:
+    from sb3_mimic.studies import best_trial, load_study, write_entry
+
+    study = load_study(args.storage, args.study)
+    trial = best_trial(study, args.env)
+    output = args.output or Path(f"{args.study}.yml")
+    command = write_entry(trial, study, output)
+    print(f"Wrote trial {trial.number} of {len(study.trials)}, with a score of {trial.value}, in {output}. Train by it:")
+    print(command)
+    if args.verify:
+        from sb3_mimic.retraining import retrain
+
+        with tempfile.TemporaryDirectory() as folder:
+            score = retrain(trial, output, Path(folder))
+        print(f"Trained anew, it has a score of {score}")
 
 
 def _joints(env: Any, pose: Any) -> dict[str, float]:

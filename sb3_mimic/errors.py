@@ -35,3 +35,15 @@ class UnknownScriptError(ValueError):
 
 class PublishingError(RuntimeError):
     """An agent cannot be uploaded."""
+
+
+class StorageError(OSError):
+    """The storage of a study cannot be opened."""
+
+
+class StudyNotFoundError(ValueError):
+    """There is no such study in a storage, or another one of that name."""
+
+
+class UnfinishedStudyError(ValueError):
+    """A study has no finished trial to take anything from."""

@@ -8,6 +8,7 @@ from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCritic
 from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import nn
 
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
@@ -16,6 +17,18 @@ from sb3_mimic.extractors.reading import PoseReadingExtractor
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
+
+#: Activation functions that can be asked for by name: a YAML file holds no classes
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
+
+
+def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
+    """:return: The class of a name, or the class itself"""
+    if not isinstance(activation_fn, str):
+        return activation_fn
+    if activation_fn not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation_fn '{activation_fn}'. Known names: {', '.join(ACTIVATIONS)}; or give a class.")
+    return ACTIVATIONS[activation_fn]
 
 
 def _state_dim(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> int:
@@ -40,6 +53,7 @@ class _TranslatorPolicy(ActorCriticPolicy):
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         log_std_init: float = -0.7,
+        activation_fn: type[nn.Module] | str = nn.Tanh,
         translator_class: type[Translator] = ConvNetTranslator,
         translator_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -58,6 +72,7 @@ class _TranslatorPolicy(ActorCriticPolicy):
             features_extractor_class=extractor_class,
             features_extractor_kwargs=extractor_kwargs,
             log_std_init=log_std_init,
+            activation_fn=_activation(activation_fn),
             **kwargs,
         )
         self.translator_class = translator_class
@@ -104,6 +119,7 @@ class StatePolicy(_TranslatorPolicy, MultiInputActorCriticPolicy):
     All arguments are those of SB3's ``MultiInputActorCriticPolicy``, with another
     features extractor and less exploration, and:
 
+    :param activation_fn: Its class, or its name: ``tanh``, ``relu``, ``elu`` or ``leaky_relu``
     :param translator_class: What reads poses out of pictures, where the observation has an ``image``
     :param translator_kwargs: Keyword arguments for it
     """

@@ -11,11 +11,11 @@ import torch as th
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.run_file import FORMAT
+from sb3_mimic.venv_state import capture_venv, env_id_of, layers_of, normalization_of, restore_venv, set_normalization
 
 State = dict[str, Any]
 
@@ -23,8 +23,6 @@ PACKAGES = ("sb3_mimic", "stable_baselines3", "sb3_contrib", "gymnasium", "pybul
 COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
 # What lies between two steps; _last_original_obs is known to off-policy algorithms alone
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
-# Of gymnasium's TimeLimit and SB3's Monitor
-WRAPPER_STATE = ("_elapsed_steps", "rewards", "needs_reset", "total_steps")
 EVALUATIONS = (
     "best_mean_reward",
     "last_mean_reward",
@@ -47,13 +45,13 @@ def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
         "format": FORMAT,
         "versions": _versions(),
         "algorithm": type(model).__name__,
-        "env_id": _env_id(venv),
+        "env_id": env_id_of(venv),
         "n_envs": venv.num_envs,
         "total_timesteps": model._total_timesteps,
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "observed": {name: getattr(model, name) for name in OBSERVED if getattr(model, name, None) is not None},
         "episodes": {name: getattr(model, name) for name in ("ep_info_buffer", "ep_success_buffer")},
-        "venv": _capture_venv(venv),
+        "venv": capture_venv(venv),
         "normalization": normalization_of(venv),
         "callbacks": [_capture_callback(each) for each in every_callback(callback)],
         "random": _capture_random(model),
@@ -84,7 +82,7 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
         for package, now in _versions().items()
         if now != state["versions"].get(package)
     ]
-    _restore_venv(venv, state["venv"])
+    restore_venv(venv, state["venv"])
     set_normalization(venv, state["normalization"])
     for name, value in {**state["counters"], **state["observed"]}.items():
         setattr(model, name, value)
@@ -116,14 +114,14 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
 
 
 def _check(model: BaseAlgorithm, venv: VecEnv, state: State) -> None:
-    mine = {"algorithm": type(model).__name__, "env_id": _env_id(venv), "n_envs": venv.num_envs}
+    mine = {"algorithm": type(model).__name__, "env_id": env_id_of(venv), "n_envs": venv.num_envs}
     for name, value in mine.items():
         if value != state[name]:
             raise RunStateError(
                 f"The checkpoint belongs to a run with {name}={state[name]}, and this one has {name}={value}."
                 " Continue it with the same settings, or remove the state beside it to start from its weights alone."
             )
-    layers = [type(layer).__name__ for layer in _layers(venv)]
+    layers = [type(layer).__name__ for layer in layers_of(venv)]
     if layers != state["venv"]["layers"]:
         raise RunStateError(
             f"The checkpoint's environments are wrapped in {', '.join(state['venv']['layers'])},"
@@ -139,99 +137,6 @@ def _venv_of(model: BaseAlgorithm) -> VecEnv:
     venv = model.get_env()
     assert venv is not None
     return venv
-
-
-def _env_id(venv: VecEnv) -> str:
-    spec = venv.get_attr("spec", 0)[0]
-    return str(spec.id) if spec is not None else "unknown"
-
-
-def _layers(venv: VecEnv) -> Iterator[VecEnv]:
-    yield venv
-    while isinstance(venv, VecEnvWrapper):
-        venv = venv.venv
-        yield venv
-
-
-def _capture_venv(venv: VecEnv) -> State:
-    base = venv.unwrapped
-    try:
-        envs = base.env_method("run_state")
-    except AttributeError as error:
-        raise RunStateError(
-            f"{_env_id(venv)} cannot tell its state: it has no run_state(). Only environments of sb3_mimic have."
-        ) from error
-    return {
-        "layers": [type(layer).__name__ for layer in _layers(venv)],
-        "stacks": [_stack_of(layer) for layer in _layers(venv) if isinstance(layer, VecFrameStack)],
-        "envs": envs,
-        "wrappers": {name: base.get_attr(name) for name in WRAPPER_STATE if base.has_attr(name)},
-        # Seeds that wait for the next reset
-        "seeds": base._seeds,
-    }
-
-
-def _restore_venv(venv: VecEnv, state: State) -> None:
-    base = venv.unwrapped
-    for index, env_state in enumerate(state["envs"]):
-        base.env_method("restore_run_state", env_state, indices=index)
-        for name, values in state["wrappers"].items():
-            base.env_method("set_wrapper_attr", name, values[index], indices=index)
-    base._seeds = state["seeds"]
-    stacks = (layer for layer in _layers(venv) if isinstance(layer, VecFrameStack))
-    for layer, saved in zip(stacks, state["stacks"], strict=True):
-        for key, stack in _stacks(layer).items():
-            stack.stacked_obs = saved[key]
-
-
-def _stacks(layer: VecFrameStack) -> dict[str, Any]:
-    stacked: Any = layer.stacked_obs
-    return dict(getattr(stacked, "sub_stacked_observations", None) or {"": stacked})
-
-
-def _stack_of(layer: VecFrameStack) -> State:
-    return {key: stack.stacked_obs for key, stack in _stacks(layer).items()}
-
-
-def normalization_of(venv: VecEnv) -> State | None:
-    """
-    :param venv: Environments
-    :return: Their running statistics, or None where nothing is normalised
-    """
-    for layer in _layers(venv):
-        if isinstance(layer, VecNormalize):
-            rms = getattr(layer, "obs_rms", None)
-            by_key = rms if isinstance(rms, dict) else {} if rms is None else {"": rms}
-            return {
-                "obs_rms": {key: _statistics(each) for key, each in by_key.items()},
-                "ret_rms": _statistics(layer.ret_rms),
-                "returns": layer.returns,
-            }
-    return None
-
-
-def set_normalization(venv: VecEnv, state: State | None) -> None:
-    """
-    :param venv: Environments that are normalised in the same way as those that the statistics come from
-    :param state: What :func:`normalization_of` gave
-    """
-    for layer in _layers(venv):
-        if state is not None and isinstance(layer, VecNormalize):
-            rms: Any = getattr(layer, "obs_rms", None)
-            by_key = rms if isinstance(rms, dict) else {"": rms}
-            for key, statistics in state["obs_rms"].items():
-                _set_statistics(by_key[key], statistics)
-            _set_statistics(layer.ret_rms, state["ret_rms"])
-            if len(state["returns"]) == layer.num_envs:
-                layer.returns = state["returns"]
-
-
-def _statistics(rms: RunningMeanStd) -> State:
-    return {"mean": rms.mean, "var": rms.var, "count": rms.count}
-
-
-def _set_statistics(rms: RunningMeanStd, state: State) -> None:
-    rms.mean, rms.var, rms.count = state["mean"], state["var"], state["count"]
 
 
 def every_callback(callback: Any) -> list[BaseCallback]:
@@ -252,7 +157,7 @@ def _capture_callback(callback: BaseCallback) -> State:
     if isinstance(callback, EvalCallback):
         state["evaluations"] = {name: getattr(callback, name) for name in EVALUATIONS}
         # Its random numbers choose the goals of the next evaluations
-        state["venv"] = _capture_venv(callback.eval_env)
+        state["venv"] = capture_venv(callback.eval_env)
     return state
 
 
@@ -263,7 +168,7 @@ def _restore_callback(callback: BaseCallback, state: State) -> None:
     if isinstance(callback, EvalCallback) and "evaluations" in state:
         for name, value in state["evaluations"].items():
             setattr(callback, name, value)
-        _restore_venv(callback.eval_env, state["venv"])
+        restore_venv(callback.eval_env, state["venv"])
 
 
 def _capture_random(model: BaseAlgorithm) -> State:

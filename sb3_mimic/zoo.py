@@ -1,5 +1,6 @@
 """Our hyperparameters for rl-zoo3, with no flag beyond --env and --gym-packages."""
 
+import copy
 import functools
 import shutil
 import sys
@@ -9,8 +10,7 @@ from typing import Any
 
 from sb3_mimic.envs.registration import ENV_IDS
 
-# Frames of one rollout in memory while tuning: 8192 of 2 x 64 x 64 x 3 bytes are 192 MiB
-MAX_TUNED_ROLLOUT = 8192
+TUNED_ALGOS = ("ppo", "ppo_lstm")
 
 
 def hyperparams_file(algo: str) -> Path:
@@ -34,42 +34,6 @@ def _has_entry(file: Path, env_id: str) -> bool:
     import yaml  # comes with rl-zoo3, and only it calls this
 
     return file.is_file() and env_id in yaml.safe_load(file.read_text())
-
-
-def sample_ppo_params(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
-    """
-    The zoo's search space for PPO, recurrent or not, without the corners in which pictures fill the memory or a trial takes
-    hours.
-
-    Names are the zoo's, so that its ``--trial-id`` understands the result.
-
-    :param trial: An Optuna trial
-    :param n_actions: Not used
-    :param n_envs: Environments of the trial
-    :param additional_args: Not used
-    :return: Keyword arguments for PPO
-    """
-    from rl_zoo3.hyperparams_opt import convert_onpolicy_params
-
-    longest = max(6, min(10, (MAX_TUNED_ROLLOUT // n_envs).bit_length() - 1))
-    params = {
-        "n_steps_pow": trial.suggest_int("n_steps_pow", 5, longest),
-        "batch_size_pow": trial.suggest_int("batch_size_pow", 6, 10),
-        "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.003, 0.1, log=True),
-        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.003, 0.2, log=True),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
-        "ent_coef": trial.suggest_float("ent_coef", 1e-8, 0.01, log=True),
-        "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3, 0.4]),
-        "n_epochs": trial.suggest_categorical("n_epochs", [5, 10, 20]),
-        "max_grad_norm": trial.suggest_float("max_grad_norm", 0.3, 2),
-        "net_arch": trial.suggest_categorical("net_arch", ["tiny", "small", "medium"]),
-        "activation_fn": trial.suggest_categorical("activation_fn", ["tanh", "relu"]),
-    }
-    trial.set_user_attr("gamma", 1 - params["one_minus_gamma"])
-    trial.set_user_attr("n_steps", 2 ** params["n_steps_pow"])
-    trial.set_user_attr("batch_size", 2 ** params["batch_size_pow"])
-    converted: dict[str, Any] = convert_onpolicy_params(params)
-    return converted
 
 
 def install() -> None:
@@ -100,9 +64,13 @@ def install() -> None:
     @functools.wraps(original)
     def read_hyperparameters(self: Any) -> Any:
         env_id = self.env_name.gym_id
-        if env_id in ENV_IDS:
-            _prepare(self, env_id, exp_manager)
-        return original(self)
+        if env_id not in ENV_IDS:
+            return original(self)
+        _prepare(self, env_id, exp_manager)
+        hyperparams, saved = original(self)
+        if self.optimize_hyperparameters and self.algo in TUNED_ALGOS:
+            _tune(self, copy.deepcopy(dict(saved)), exp_manager)
+        return hyperparams, saved
 
     read_hyperparameters.knows_sb3_mimic = True  # type: ignore[attr-defined]
     manager_class.read_hyperparameters = read_hyperparameters
@@ -180,9 +148,34 @@ def _prepare(manager: Any, env_id: str, exp_manager: Any) -> None:
         # Small networks are fastest on one thread; the translator takes more for itself
         th.set_num_threads(1)
     if manager.optimize_hyperparameters:
-        exp_manager.HYPERPARAMS_SAMPLER |= dict.fromkeys(("ppo", "ppo_lstm"), sample_ppo_params)
         return
+    manager.load_trial = functools.partial(_load_trial, manager)
     manager.show_progress = True
     from sb3_mimic.resuming import make_resumable
 
     make_resumable(manager)
+
+
+def _tune(manager: Any, entry: dict[str, Any], exp_manager: Any) -> None:
+    """Let a manager run trials of ours, and the zoo's sampler leave alone what they have drawn already."""
+    from sb3_mimic.studies import RECORD
+    from sb3_mimic.trials import Worker
+
+    sampler = exp_manager.HYPERPARAMS_SAMPLER[manager.algo]
+
+    def sample(trial: Any, *args: Any) -> Any:
+        return {} if RECORD in trial.user_attrs else sampler(trial, *args)
+
+    exp_manager.HYPERPARAMS_SAMPLER[manager.algo] = sample
+    Worker(manager, entry, manager.storage)
+
+
+def _load_trial(manager: Any, storage: str, study_name: str, trial_id: int | None = None, convert: bool = True) -> Any:
+    """``--trial-id`` for trials of ours, which remember their whole entry."""
+    from sb3_mimic.studies import RECORD, load_study
+
+    study = load_study(storage, study_name)
+    trial = study.best_trial if trial_id is None else study.trials[trial_id]
+    if RECORD in trial.user_attrs:
+        return trial.user_attrs[RECORD]["entry"]
+    return type(manager).load_trial(manager, storage, study_name, trial_id, convert)

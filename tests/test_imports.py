@@ -34,12 +34,12 @@ WING_N = [
     ["policies"],
 ]
 ROOF = [
-    ["run_file", "arguments"],
-    ["run_state"],
+    ["run_file", "venv_state", "arguments", "search", "sampling", "examination", "studies"],
+    ["run_state", "trials"],
     ["checkpoints"],
     ["resuming"],
     ["zoo", "pictures", "report"],
-    ["agents", "card", "launcher"],
+    ["agents", "card", "launcher", "retraining"],
     ["imitation", "publishing"],
     ["evaluation"],
     ["cli"],
