@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parent.parent
 ENV_ID = "MimicReacherPlane-v0"
 # A rollout is 128 steps
 SIZES = ("n_envs:2", "n_steps:64", "batch_size:64", "n_epochs:4")
-N_STEPS, SAVE_FREQ = 3_840, 256
+N_STEPS, SAVE_FREQ = 12_800, 256
 N_KILLS = 20
 TIMEOUT = 300.0
 # Between two looks at a running training, in s

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.run_file import FORMAT, SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
-from sb3_mimic.run_state import State, capture, restore, restore_random
+from sb3_mimic.run_state import State, capture, every_callback, restore, restore_random
 from sb3_mimic.venv_state import normalization_of, set_normalization
 
 
@@ -161,9 +161,15 @@ class RunStateCallback(BaseCallback):
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
             self._old_handler = None
+        is_complete = not self._is_collecting and self.num_timesteps >= self.locals["total_timesteps"]
+        if not is_complete:
+            # Of a run that is stopped, the zoo ends the first callback alone; an open progress bar breaks at exit
+            for each in every_callback(self.locals["callback"]):
+                if isinstance(each, ProgressBarCallback):
+                    each.on_training_end()
         if self.save_path is None:
             return
-        if not self._is_collecting and self.num_timesteps >= self.locals["total_timesteps"]:
+        if is_complete:
             if self.num_timesteps > self.last_saved:
                 self._save()
         elif self.verbose:

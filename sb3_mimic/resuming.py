@@ -117,17 +117,16 @@ def read_run(path: Path) -> Run:
     :param path: Folder of a run
     :return: What is known about it
     """
-    checkpoints = checkpoints_in(path)
-    last = checkpoints[-1] if checkpoints else None
+    found = _last_whole(path)
     steps, total = 0, None
-    if last is not None and (state := find_state(last)) is not None:
-        tree = read_tree(state)
+    if found is not None:
+        tree = read_tree(found[1])
         steps, total = tree["counters"]["num_timesteps"], tree["total_timesteps"]
     evaluations, best = path / "evaluations.npz", None
     if evaluations.is_file():
         with np.load(evaluations, allow_pickle=False) as file:
             best = float(file["results"].mean(axis=1).max())
-    return Run(path, path.parent.name, steps, total, best, last)
+    return Run(path, path.parent.name, steps, total, best, found[0] if found else None)
 
 
 def resume_arguments(path: Path) -> list[str]:
@@ -139,7 +138,12 @@ def resume_arguments(path: Path) -> list[str]:
     files = list(path.glob("*/args.yml"))
     if not files:
         raise AgentNotFoundError(f"{path} is not the folder of a run: there is no args.yml in it. See: sb3-mimic runs")
-    checkpoint = _last_whole(path)
+    found = _last_whole(path)
+    if found is None:
+        raise AgentNotFoundError(
+            f"{path} has no whole checkpoint with a state beside it, so that there is nothing to continue."
+            " Train with sb3_mimic.checkpoints.RunStateCallback in the YAML, and with a smaller --save-freq."
+        )
     arguments: list[str] = []
     for name, value in read_arguments(path, files[0].parent.name).items():
         # Numbers below zero, empty texts and None are the zoo's ways to say that nothing was given
@@ -154,22 +158,18 @@ def resume_arguments(path: Path) -> list[str]:
             arguments += [option, *map(str, value)]
         else:
             arguments += [option, str(value)]
-    return [*arguments, "--trained-agent", str(checkpoint), "--log-folder", str(path.parent.parent)]
+    return [*arguments, "--trained-agent", str(found[0]), "--log-folder", str(path.parent.parent)]
 
 
-def _last_whole(run: Path) -> Path:
-    for checkpoint in reversed(checkpoints_in(run)):
-        if _is_whole(checkpoint):
-            return checkpoint
-    raise AgentNotFoundError(
-        f"{run} has no whole checkpoint with a state beside it, so that there is nothing to continue."
-        " Train with sb3_mimic.checkpoints.RunStateCallback in the YAML, and with a smaller --save-freq."
-    )
+def _last_whole(run: Path) -> tuple[Path, Path] | None:
+    """:return: The last checkpoint that is not damaged, and its state"""
+    return next((found for found in map(_with_state, reversed(checkpoints_in(run))) if found is not None), None)
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _with_state(checkpoint: Path) -> tuple[Path, Path] | None:
     try:
-        return find_state(checkpoint) is not None
+        state = find_state(checkpoint)
     except RunStateError as error:
         print(f"Left out: {error}", file=sys.stderr)
-        return False
+        return None
+    return None if state is None else (checkpoint, state)

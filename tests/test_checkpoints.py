@@ -97,6 +97,28 @@ def test_a_killed_run_goes_on_bit_by_bit(kind, run_python, tmp_path):
         assert len(evaluations[0]) == 2
 
 
+def test_commands_list_continue_and_replay_a_run(run_python, tmp_path):
+    algo, env_id, params = RUNS["state"]
+    run_python(*command(algo, env_id, params), cwd=tmp_path)
+    run = tmp_path / "logs" / algo / f"{env_id}_1"
+    for choice, name in (("--load-best",), "best_model"), (("--load-checkpoint", "256"), "rl_model_256_steps"):
+        enjoy = ("-m", "rl_zoo3.enjoy", "--algo", algo, "--env", env_id, "--gym-packages", "sb3_mimic", "-f", "logs")
+        assert f"statistics are those of {name}.zip" in run_python(*enjoy, *choice, "-n", "3", cwd=tmp_path)
+    os.truncate(run / f"rl_model_{N_STEPS}_steps.zip", 1000)
+    printed = run_python("-m", "sb3_mimic", "resume", str(run), "-n", "700", cwd=tmp_path)
+    assert f"Left out: {run / f'rl_model_{N_STEPS}_steps.zip'} is not a whole checkpoint" in printed
+    assert "rl_model_512_steps.zip at step 512 of 700" in printed
+    assert "It was a run of 640 steps" in printed
+    rows = run_python("-m", "sb3_mimic", "runs", cwd=tmp_path).splitlines()
+    assert rows[-1].split()[:3] == [f"{algo}/{env_id}_2", "768", "700"]
+    assert (run.parent / f"{env_id}_2" / "best_model.zip").is_file()
+    assert "no args.yml" in run_python("-m", "sb3_mimic", "resume", str(run.parent), cwd=tmp_path, expect=2)
+    damaged = ("-i", str(run / f"rl_model_{N_STEPS}_steps.zip"))
+    printed = run_python(*command(algo, env_id, params, *damaged), cwd=tmp_path, expect=1)
+    assert "DamagedAgentError" in printed
+    assert f"There are: {run / 'rl_model_256_steps.zip'}, {run / 'rl_model_512_steps.zip'}." in printed
+
+
 ENV_ID = "MimicReacherPlane-v0"
 
 
