@@ -165,18 +165,19 @@ def stop_by(number: int) -> Callable[[Path, random.Random], str]:
     return stop
 
 
+def children_of(pid: int) -> list[int]:
+    """:return: The processes that a process has started and that still run (Linux)"""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def kill_worker(folder: Path, rng: random.Random) -> str:
     """Kill one of the processes that the environments run in."""
     training = start(folder, "--vec-env", "subproc")
     training.wait_for_new_checkpoint()
     pid = training.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    workers = [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
-    workers = workers or [int(child) for child in children if "forkserver" in Path(f"/proc/{child}/cmdline").read_text()]
-    grandchildren = [
-        int(each) for child in children for each in Path(f"/proc/{child}/task/{child}/children").read_text().split()
-    ]
-    os.kill((grandchildren or workers)[-1], signal.SIGKILL)
+    # The workers are children of a server that forks them
+    workers = [worker for child in children_of(pid) for worker in children_of(child)]
+    os.kill(workers[0], signal.SIGKILL)
     return said(training.end(), "InterruptedRunError")
 
 

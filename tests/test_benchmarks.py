@@ -1,4 +1,4 @@
-"""The study of rewards: what it trains, what it makes of the results, and that the page says what they say."""
+"""The studies: what they train, what they make of the results, and that the pages say what they say."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from benchmarks import rewards
+from benchmarks import faults, rewards
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, LearningCurve, band, curves, interquartile_mean, spread, table
 from sb3_mimic.envs.pose_env import DEFAULT_REWARD
 from sb3_mimic.evaluation import FIRST_SEED
@@ -129,3 +129,14 @@ def test_the_page_says_what_the_results_say():
 
 def test_the_default_is_among_what_was_compared():
     assert DEFAULT_REWARD in [line["weights"] for line in rewards.read(rewards.RESULTS)]
+
+
+def test_a_fault_is_tried_and_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(faults, "N_STEPS", 1280)
+    table = tmp_path / "reliability.md"
+    table.write_text("<!-- faults -->\n<!-- /faults -->\n")
+    monkeypatch.setattr("sys.argv", ["faults", "--only", "Ctrl-C (SIGINT)", "--table", str(table)])
+    faults.main()
+    row = table.read_text().splitlines()[3]
+    assert "Continue with: sb3-mimic resume MimicReacherPlane-v0_1" in row
+    assert row.endswith("| yes, bit by bit the same end |")
