@@ -52,7 +52,8 @@ def find_state(checkpoint: Path) -> Path | None:
 
 def _belongs(path: Path, wanted: str) -> bool:
     try:
-        return bool(read_tree(path)["fingerprint"] == wanted)
+        tree = read_tree(path)
+        return "algorithm" in tree and bool(tree["fingerprint"] == wanted)
     except RunStateError:
         # A damaged state of some other checkpoint is no reason to stop
         return False
@@ -122,10 +123,14 @@ class RunStateCallback(BaseCallback):
         checkpoint = Path(self.resume_from)
         path = find_state(checkpoint)
         total = self.locals["total_timesteps"]
-        if path is None:
-            self._warn_of_missing_state(checkpoint)
+        state = {} if path is None else read_state(path)
+        if path is None or "algorithm" not in state:
+            # Beside the best model there are its statistics alone
+            venv = self.model.get_env()
+            assert venv is not None
+            set_normalization(venv, state.get("normalization"))
+            self._warn_of_missing_state(checkpoint, venv)
             return
-        state = read_state(path)
         if self.save_path is not None:
             _copy_best_model(checkpoint.parent, Path(self.save_path))
         differences = restore(self.model, self.locals["callback"], state)
@@ -190,9 +195,7 @@ class RunStateCallback(BaseCallback):
                 stacklevel=2,
             )
 
-    def _warn_of_missing_state(self, checkpoint: Path) -> None:
-        venv = self.model.get_env()
-        assert venv is not None
+    def _warn_of_missing_state(self, checkpoint: Path, venv: VecEnv) -> None:
         normalization = normalization_of(venv)
         statistics = ""
         if normalization is not None:

@@ -224,6 +224,20 @@ def test_a_missing_state_is_told(run):
         resume(run / "rl_model_128_steps.zip", 64)
 
 
+def test_of_the_best_model_the_statistics_are_known(run):
+    best = Path(shutil.copy(run / "rl_model_128_steps.zip", run / "best_model.zip"))
+    state = read_state(state_file(run / "rl_model_128_steps.zip"), "format", "fingerprint", "normalization")
+    write_state(state_file(best), state)
+    model = make_model()
+    with pytest.warns(UserWarning, match="no state of its run") as warned:
+        model.learn(64, callback=RunStateCallback(resume_from=str(best)))
+    assert "statistics of observations too" not in str(warned[0].message)
+    assert model.get_vec_normalize_env().obs_rms["observation"].count > 128
+    model.env.close()
+    # A copy of the checkpoint finds the whole state
+    assert find_state(Path(shutil.copy(best, run / "copy.zip"))) == state_file(run / "rl_model_128_steps.zip")
+
+
 def test_other_versions_are_told(run, monkeypatch):
     monkeypatch.setattr("sb3_mimic.run_state.version", lambda package: "0.0.1")
     with pytest.warns(UserWarning, match="not bit by bit: .*torch 0.0.1 in place of"):
