@@ -48,6 +48,8 @@ class TranslatorCallback(BaseCallback):
     :param learning_rate: The largest of the one-cycle schedule
     :param cycle: Part of the training over which that cycle goes; afterwards the rate stays at 2 % of the largest.
         A policy that acts on what the translator reads wants its eyes to be good early.
+    :param min_change: How far a joint (in scaled units) or a key point (in m) must have moved since the last frame for one
+        to be worth remembering. The larger, the more weigh the poses that are drawn evenly: where episodes start, and targets
     :param memory_size: Frames to remember; 64x64 pixels take 12 KiB each
     :param n_validation: Frames to measure with
     :param picture_freq: Rollouts between two logged pictures; 0 for none
@@ -61,6 +63,7 @@ class TranslatorCallback(BaseCallback):
         batch_size: int = 64,
         learning_rate: float = 3e-3,
         cycle: float = 1.0,
+        min_change: float = 0.05,
         memory_size: int = 16_384,
         n_validation: int = 256,
         picture_freq: int = 20,
@@ -71,7 +74,11 @@ class TranslatorCallback(BaseCallback):
         for name, value in {"batch_size": batch_size, "memory_size": memory_size, "n_validation": n_validation}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, rate in {"frames_per_step": frames_per_step, "learning_rate": learning_rate}.items():
+        for name, rate in {
+            "frames_per_step": frames_per_step,
+            "learning_rate": learning_rate,
+            "min_change": min_change,
+        }.items():
             if not 0 < rate < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {rate}")
         if not 0 < cycle <= 1:
@@ -80,6 +87,7 @@ class TranslatorCallback(BaseCallback):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.cycle = cycle
+        self.min_change = min_change
         self.n_validation = n_validation
         self.picture_freq = picture_freq
         self.n_threads = n_threads or default_n_threads()
@@ -139,7 +147,7 @@ class TranslatorCallback(BaseCallback):
         assert isinstance(buffer, DictRolloutBuffer)
         # (n_steps, n_envs, dim)
         labels = {**buffer.observations, **{key: np.stack(poses) for key, poses in self._poses.items()}}
-        frames = PoseDataset.from_rollout(buffer, labels[keys.ACHIEVED_GOAL], labels.get(keys.DESIRED_GOAL))
+        frames = PoseDataset.from_rollout(buffer, labels[keys.ACHIEVED_GOAL], labels.get(keys.DESIRED_GOAL), self.min_change)
         progress = self.num_timesteps / self.model._total_timesteps
         learning_rate = self.learning_rate * max(one_cycle(progress / self.cycle), FLOOR if self.cycle < 1 else 0.0)
         with torch_threads(self.n_threads):

@@ -10,9 +10,6 @@ from stable_baselines3.common.buffers import DictRolloutBuffer
 from sb3_mimic import keys
 from sb3_mimic.extractors.checks import COLORS
 
-# A frame is worth training on when a joint (in scaled units) or a key point (in m) has moved so far since the last one
-MIN_CHANGE = 0.05
-
 
 @dataclass(frozen=True)
 class PoseDataset:
@@ -34,7 +31,11 @@ class PoseDataset:
 
     @classmethod
     def from_rollout(
-        cls, buffer: DictRolloutBuffer, achieved: npt.NDArray[np.float32], desired: npt.NDArray[np.float32] | None = None
+        cls,
+        buffer: DictRolloutBuffer,
+        achieved: npt.NDArray[np.float32],
+        desired: npt.NDArray[np.float32] | None = None,
+        min_change: float = 0.0,
     ) -> "PoseDataset":
         """
         Take the robot's own frames out of a full rollout buffer, but those where it merely stands still,
@@ -44,11 +45,12 @@ class PoseDataset:
         :param achieved: What is to be read in the own frames, shape (n_steps, n_envs, state_dim)
         :param desired: What is to be read in the pictures of the targets, shape (n_steps, n_envs, state_dim);
             without, these are left out
+        :param min_change: How far a number of the pose must have moved since the last own frame that is taken
         :return: A copy, ordered by time
         """
         # (n_steps, n_envs, ...) -> (n, ...)
         seen = buffer.observations
-        is_new = _differs_from_before(achieved, buffer.episode_starts)
+        is_new = _differs_from_before(achieved, buffer.episode_starts, min_change)
         images, states = seen[keys.IMAGE][is_new][:, -COLORS:], achieved[is_new]
         if desired is not None and keys.DESIRED_IMAGE in seen:
             is_start = buffer.episode_starts.astype(bool)
@@ -124,15 +126,18 @@ class PoseMemory:
         return PoseDataset(self._images[indices], self._states[indices])
 
 
-def _differs_from_before(states: npt.NDArray[np.float32], episode_starts: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _differs_from_before(
+    states: npt.NDArray[np.float32], episode_starts: npt.NDArray[np.float32], min_change: float
+) -> npt.NDArray[np.bool_]:
     """
     :param states: Shape (n_steps, n_envs, state_dim)
     :param episode_starts: Shape (n_steps, n_envs)
+    :param min_change: How far one of the numbers must have moved
     :return: Whether each state differs enough from the last one of its environment that did, shape (n_steps, n_envs)
     """
     is_new = np.ones(states.shape[:2], bool)
     last = states[0].copy()
     for step in range(1, len(states)):
-        is_new[step] = (np.abs(states[step] - last).max(axis=-1) > MIN_CHANGE) | (episode_starts[step] > 0)
+        is_new[step] = (np.abs(states[step] - last).max(axis=-1) > min_change) | (episode_starts[step] > 0)
         last[is_new[step]] = states[step][is_new[step]]
     return is_new
