@@ -385,7 +385,7 @@ def test_frames_of_a_robot_that_stands_still_count_once():
     states[:, 1, 0] = np.linspace(0, 1, 50)
     starts = np.zeros((50, 2), np.float32)
     starts[0] = starts[25] = 1
-    is_new = _differs_from_before(states, starts)
+    is_new = _differs_from_before(states, starts, 0.05)
     assert is_new[:, 0].sum() == 2, "once for each episode"
     kept = states[is_new[:, 1], 1, 0]
     assert 10 <= len(kept) <= 26
