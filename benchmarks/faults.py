@@ -60,7 +60,13 @@ class Training:
         self.log = folder.with_suffix(f".{time.monotonic_ns()}.log")
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments], stdout=stream, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=environment()
+                [sys.executable, *arguments],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=REPOSITORY,
+                env=environment(),
+                # What is started in the background of a shell would not hear of Ctrl-C
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
@@ -118,6 +124,12 @@ def result_of(folder: Path) -> str:
     return fingerprint(models[-1])
 
 
+def end_of(folder: Path, *more: str) -> str:
+    """:return: The checksums of the weights at the end of a training that is left alone"""
+    start(folder, *more).end()
+    return result_of(folder)
+
+
 def said(text: str, pattern: str) -> str:
     """:return: The line of a text in which something stands, without paths of this machine"""
     lines = [line for line in text.splitlines() if re.search(pattern, line)]
@@ -172,7 +184,7 @@ def children_of(pid: int) -> list[int]:
 
 def kill_worker(folder: Path, rng: random.Random) -> str:
     """Kill one of the processes that the environments run in."""
-    training = start(folder, "--vec-env", "subproc")
+    training = start(folder, *IN_PROCESSES)
     training.wait_for_new_checkpoint()
     pid = training.process.pid
     # The workers are children of a server that forks them
@@ -221,6 +233,8 @@ def fill_disk(folder: Path, rng: random.Random) -> str:
     return line
 
 
+# Environments in processes of their own train to another end than those in one
+IN_PROCESSES = ("--vec-env", "subproc")
 FAULTS: dict[str, Callable[[Path, random.Random], str]] = {
     f"SIGKILL, {N_KILLS} times at random moments": kill,
     "SIGTERM": stop_by(signal.SIGTERM),
@@ -265,11 +279,11 @@ def main() -> None:
     args = parser.parse_args()
     rows = ["| fault | what is said | the run goes on |", "|---|---|---|"]
     with tempfile.TemporaryDirectory() as name:
-        alone = start(Path(name) / "alone")
-        alone.end()
-        expected = result_of(alone.folder)
+        expected = {more: end_of(Path(name) / f"alone{len(more)}", *more) for more in ((), IN_PROCESSES)}
         for index, fault in enumerate(args.only or FAULTS):
-            line, outcome = try_fault(FAULTS[fault], Path(name) / f"fault{index}", expected)
+            line, outcome = try_fault(
+                FAULTS[fault], Path(name) / f"fault{index}", expected[IN_PROCESSES if FAULTS[fault] is kill_worker else ()]
+            )
             rows.append(f"| {fault} | {line.replace('|', '/')} | {outcome} |")
             print(rows[-1], flush=True)
     if args.table:
