@@ -170,7 +170,8 @@ class LearningCurve(BaseCallback):
 def make_model(run: Run) -> PPO:
     """:return: A learner with the hyperparameters that rl-zoo3 would take for this environment, but smaller updates"""
     hyperparameters = yaml.safe_load(hyperparams_file("ppo").read_text())[run.env_id]
-    del hyperparameters["n_timesteps"]
+    for name in ("n_timesteps", "callback"):
+        del hyperparameters[name]
     n_envs = hyperparameters.pop("n_envs")
     # No rollout is longer than the whole training
     hyperparameters |= {"n_steps": min(N_STEPS, run.n_timesteps // n_envs), "batch_size": BATCH_SIZE}
