@@ -208,7 +208,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         """:return: All that the future of a running episode depends on, as plain numbers and arrays"""
         return {
             "world": self.simulation.to_bytes(),
-            "n_pictures": self.simulation.n_pictures,
+            "picture_parity": self.simulation.n_pictures % 2,
             "np_random": self.np_random.bit_generator.state,
             "achieved": self._achieved,
             "desired": self._desired,
@@ -225,7 +225,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._desired_image, self._ghost = state["desired_image"], None
         self._look()
         # Every other picture of TinyRenderer may be a shade off, in one pixel of a thousand frames: keep the rhythm
-        if (self.simulation.n_pictures - state["n_pictures"]) % 2:
+        if self.simulation.n_pictures % 2 != state["picture_parity"]:
             self.camera.render(self.simulation)
         self._pixel_error = state["pixel_error"]
 
