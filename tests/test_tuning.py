@@ -58,15 +58,16 @@ def test_only_what_the_id_has_is_tuned(algo, env_id):
         assert entry["policy"] == base["policy"]
         assert entry["n_steps"] * entry["n_envs"] * entry.get("frame_stack", 1) <= MAX_ROLLOUT
         assert 1 < entry["batch_size"] <= entry["n_steps"] * entry["n_envs"]
-        assert ("translator_learning_rate" in trial.params) == ("callback" in base)
+        assert ("translator_learning_rate" in trial.params) == (TRANSLATOR_CALLBACK in str(base["callback"]))
         assert ("extractor_width" in trial.params) == (env_id != WALK_ID)
         weights = entry.get("env_kwargs", {}).get("reward_weights", {})
         assert bool(weights) == (env_id != WALK_ID and "Sparse" not in env_id)
         assert set(weights) <= set(REWARD_TERMS)
-        if "callback" in base:
-            kept = base["callback"][0] if isinstance(base["callback"][0], dict) else {TRANSLATOR_CALLBACK: {}}
-            rate = {"learning_rate": trial.params["translator_learning_rate"]}
-            assert entry["callback"] == [{TRANSLATOR_CALLBACK: kept[TRANSLATOR_CALLBACK] | rate}]
+        checkpoints, *translators = base["callback"]
+        assert entry["callback"][0] == checkpoints
+        for ours, theirs in zip(entry["callback"][1:], translators, strict=True):
+            kept = theirs[TRANSLATOR_CALLBACK] if isinstance(theirs, dict) else {}
+            assert ours == {TRANSLATOR_CALLBACK: kept | {"learning_rate": trial.params["translator_learning_rate"]}}
 
 
 def test_a_trial_has_the_same_seed_in_every_worker():
