@@ -29,8 +29,8 @@ PAUSE = 0.02
 # Room for a few checkpoints, in bytes
 SMALL_DISK = 24 * 2**20
 
-# What a training is started with in order to break its physics: torques that are not numbers, once it is under way
-NAN_TORQUES = """
+# What a training is started with in order to break its physics: a joint angle that is no number, once it is under way
+NAN_ANGLE = """
 import sys
 import numpy as np
 import pybullet as p
@@ -72,7 +72,7 @@ class Training:
     @property
     def checkpoints(self) -> list[Path]:
         """Of its run, the latest of the folder"""
-        runs = sorted(self.folder.glob("ppo/*_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+        runs = runs_in(self.folder)
         return checkpoints_in(runs[-1]) if runs else []
 
     def wait_for(self, is_so: Callable[[], Any], what: str) -> None:
@@ -98,6 +98,11 @@ class Training:
         return self.log.read_text()
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """:return: The zoo's runs in a folder, in the order of their numbers"""
+    return sorted(folder.glob("ppo/*_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+
+
 def environment() -> dict[str, str]:
     """:return: One thread, as bit-equality needs"""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
@@ -113,15 +118,14 @@ def start(folder: Path, *more: str, code: str | None = None) -> Training:
 
 def resume(folder: Path) -> Training:
     """Continue the latest run of a folder as a user would."""
-    runs = sorted(folder.glob("ppo/*_*"), key=lambda path: int(path.name.rpartition("_")[2]))
-    with_checkpoints = [run for run in runs if checkpoints_in(run)]
+    with_checkpoints = [run for run in runs_in(folder) if checkpoints_in(run)]
     return Training(folder, ["-m", "sb3_mimic", "resume", str(with_checkpoints[-1])])
 
 
 def result_of(folder: Path) -> str:
     """:return: The checksums of the weights at the end of the latest run"""
-    models = sorted(folder.glob(f"ppo/*_*/{ENV_ID}.zip"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
-    return fingerprint(models[-1])
+    models = [run / f"{ENV_ID}.zip" for run in runs_in(folder)]
+    return fingerprint([model for model in models if model.is_file()][-1])
 
 
 def end_of(folder: Path, *more: str) -> str:
@@ -195,7 +199,7 @@ def kill_worker(folder: Path, rng: random.Random) -> str:
 
 def break_physics(folder: Path, rng: random.Random) -> str:
     """Let a joint angle be no number any more."""
-    text = start(folder, code=NAN_TORQUES).end()
+    text = start(folder, code=NAN_ANGLE).end()
     said(text, "The run broke off")
     return said(text, "FloatingPointError")
 

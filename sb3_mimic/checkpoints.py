@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
-from sb3_mimic.run_file import FORMAT, SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
+from sb3_mimic.run_file import SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
 from sb3_mimic.run_state import State, capture, every_callback, restore, restore_random
 from sb3_mimic.venv_state import normalization_of, set_normalization
 
@@ -33,7 +33,7 @@ def write_checkpoint(model: BaseAlgorithm, state: State, path: Path) -> None:
         with part.open("wb") as file:
             model.save(file)
         with written_whole(new) as new_part:
-            write_state(new_part, {"format": FORMAT, "fingerprint": fingerprint(part), **state})
+            write_state(new_part, {"fingerprint": fingerprint(part), **state})
     new.replace(state_file(path))
 
 
@@ -230,7 +230,7 @@ class BestStatisticsCallback(BaseCallback):
         venv = self.model.get_env()
         assert venv is not None
         with written_whole(state_file(best)) as part:
-            state = {"format": FORMAT, "fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
+            state = {"fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
             write_state(part, state)
         return True
 

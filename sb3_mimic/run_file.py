@@ -64,7 +64,7 @@ def write_state(path: Path, tree: dict[str, Any]) -> None:
     :param tree: Nested dicts and lists of numbers, texts, bytes and arrays
     """
     arrays: list[np.ndarray[Any, Any]] = []
-    text = json.dumps(_packed(tree, arrays))
+    text = json.dumps(_packed({"format": FORMAT, **tree}, arrays))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as file:
         for name, array in [(TREE, np.frombuffer(text.encode(), np.uint8)), *((str(i), a) for i, a in enumerate(arrays))]:
             with file.open(f"{name}.npy", "w", force_zip64=True) as entry:

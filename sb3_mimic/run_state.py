@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,6 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalC
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.errors import RunStateError
-from sb3_mimic.run_file import FORMAT
 from sb3_mimic.venv_state import capture_venv, env_id_of, layers_of, normalization_of, restore_venv, set_normalization
 
 State = dict[str, Any]
@@ -42,7 +41,6 @@ def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
     """
     venv = _venv_of(model)
     state: State = {
-        "format": FORMAT,
         "versions": _versions(),
         "algorithm": type(model).__name__,
         "env_id": env_id_of(venv),
@@ -96,18 +94,13 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
         vars(model)["_last_lstm_states"] = RNNStates(*states)
     if "replay_buffer" in state:
         _restore_buffer(vars(model)["replay_buffer"], state["replay_buffer"])
-    seen: Counter[str] = Counter()
-    saved: dict[tuple[str, int], State] = {}
-    for each in state["callbacks"]:
-        saved[each["class"], seen[each["class"]]] = each
-        seen[each["class"]] += 1
-    seen.clear()
-    for each in every_callback(callback):
-        name = type(each).__name__
-        if (name, seen[name]) in saved:
-            _restore_callback(each, saved.pop((name, seen[name])))
-        seen[name] += 1
-    differences += [f"no {name}, which was there before" for name, _ in saved if name != "ProgressBarCallback"]
+    saved = _numbered((each["class"], each) for each in state["callbacks"])
+    present = _numbered((type(each).__name__, each) for each in every_callback(callback))
+    for key, each in present.items():
+        if key in saved:
+            _restore_callback(each, saved[key])
+    missing = (name for name, number in saved if (name, number) not in present and name != "ProgressBarCallback")
+    differences += [f"no {name}, which was there before" for name in missing]
     if getattr(model, "use_sde", False):
         differences.append("another exploration matrix, which is drawn anew")
     return differences
@@ -127,6 +120,16 @@ def _check(model: BaseAlgorithm, venv: VecEnv, state: State) -> None:
             f"The checkpoint's environments are wrapped in {', '.join(state['venv']['layers'])},"
             f" those of this run in {', '.join(layers)}. Continue it with the same settings."
         )
+
+
+def _numbered(named: Iterable[tuple[str, Any]]) -> dict[tuple[str, int], Any]:
+    """:return: What has names, by name and by its number among those of the same name"""
+    seen: Counter[str] = Counter()
+    numbered = {}
+    for name, each in named:
+        numbered[name, seen[name]] = each
+        seen[name] += 1
+    return numbered
 
 
 def _versions() -> dict[str, str]:

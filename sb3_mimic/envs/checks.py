@@ -1,13 +1,13 @@
 """Refuses what no environment can use, before anything has changed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 
-def checked_action(action: Any, joints: Sequence[str]) -> list[float]:
+def checked_action(action: Any, joints: Collection[str]) -> list[float]:
     """
     :param action: Fractions of the maximum torque, shape (n_joints,)
     :param joints: Names of the joints

@@ -169,7 +169,7 @@ class WalkEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :return: Observation, reward, whether it has fallen, False (the time limit is not known here), and info
         :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
         """
-        fractions = checked_action(action, list(JOINTS))
+        fractions = checked_action(action, JOINTS)
         walker, before = self.walker, self.walker.position[0]
         walker.drive(fractions, STEPS_PER_DECISION)
         self._phase += 2 * math.pi * DT / STRIDE
