@@ -82,7 +82,7 @@ def reacher_6d(**options: Any) -> MimicEnv:
     segments = (
         urdf.Segment("upper_arm", shoulder, 0.28, 0.06, 0.5, UPPER_ARM, is_coarse=True),
         urdf.Segment("forearm", elbow, 0.24, 0.05, 0.4, FOREARM, is_coarse=True),
-        urdf.Segment("hand", hand, 0.14, 0.045, 0.25, WRIST, (0.06, HAND), armature=0.004, is_coarse=True),
+        urdf.Segment("hand", hand, 0.14, 0.065, 0.25, WRIST, (0.11, HAND), armature=0.004, is_coarse=True),
     )
     spec = RobotSpec(
         model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
@@ -92,5 +92,6 @@ def reacher_6d(**options: Any) -> MimicEnv:
         max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
         friction=(0.15, 0.2, 0.08, 0.1, 0.03, 0.03),
     )
-    camera = Camera(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74)
+    # The arm reaches all around its shoulder
+    camera = Camera(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=63.5)
     return pose_env(spec, camera, **options)

@@ -41,7 +41,8 @@ class Translator(nn.Module):
         self.state_dim = state_dim
 
     def _set_up_optimizer(self) -> None:
-        self.optimizer = th.optim.Adam(self.parameters())
+        # Fused: on CPU the plain one takes an eighth of the training
+        self.optimizer = th.optim.Adam(self.parameters(), fused=True)
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
         """
