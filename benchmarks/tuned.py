@@ -164,7 +164,11 @@ def entries(file: Path, env_id: str) -> dict[str, dict[str, Any]]:
     known = [name for name in (env_id, env_id.replace("-v0", "State-v0")) if name in tuned]
     if not known:
         raise ValueError(f"{file} has no entry of {env_id}, only of {', '.join(tuned)}. Choose one of those with --env.")
-    return {HAND_MADE: hand_made, f"tuned ({file.name})": {**hand_made, **tuned[known[0]]}}
+    entry = {**hand_made, **tuned[known[0]]}
+    if known[0] != env_id:
+        # What was tuned without pictures has no translator to train
+        entry["callback"] = hand_made["callback"]
+    return {HAND_MADE: hand_made, f"tuned ({file.name})": entry}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -279,7 +279,7 @@ def test_the_server_is_not_open_to_everybody():
 
 def test_entries_are_compared_and_the_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
     file, results = tmp_path / "tuned.yml", tmp_path / "results.jsonl"
-    file.write_text(yaml.safe_dump({"MimicReacher3DState-v0": {"n_steps": 64, "gamma": 0.8}}))
+    file.write_text(yaml.safe_dump({"MimicReacher3DState-v0": {"n_steps": 64, "gamma": 0.8, "callback": []}}))
     trained = []
 
     def train(run: tuned.Run) -> dict:
@@ -294,10 +294,23 @@ def test_entries_are_compared_and_the_comparison_goes_on_where_it_was_stopped(tm
     tuned.main([*options, "2"])
     assert len(trained) == 4
     assert {run.seed for run in trained} == {0, 1}
-    assert all(run.entry["callback"] for run in trained), "what was tuned without pictures is trained with them"
+    for run in trained:
+        assert any("TranslatorCallback" in str(callback) for callback in run.entry["callback"]), "pictures are learnt from too"
     assert {run.entry["gamma"] for run in trained} == {0.9, 0.8}
     printed = capsys.readouterr().out
     assert "| hand-made | over 4,096 [4,096, 4,096] | over 2 [2, 2] | 1 of 2 |" in printed
     assert "| tuned (tuned.yml) | 4,096 [4,096, 4,096] | 2 [2, 2] | 2 of 2 |" in printed
     with pytest.raises(ValueError, match="no entry of MimicReacher6D-v0, only of MimicReacher3DState-v0"):
         tuned.main([*options, "1", "--env", "MimicReacher6D-v0"])
+
+
+def test_the_page_says_how_much_sooner_the_tuned_entry_is_good():
+    records = tuned.read(tuned.RESULTS)
+    assert tuned.table(records) in (REPOSITORY / "docs" / "tuning.md").read_text()
+    entries = tuned.entries(REPOSITORY / "hyperparams" / "ppo_tuned.yml", "MimicReacher3D-v0")
+    for name, entry in entries.items():
+        mine = [record for record in records if record["name"] == name]
+        assert [record["seed"] for record in mine] == list(range(tuned.N_SEEDS))
+        assert all(record["entry"] == entry and record["is_reached"] for record in mine)
+    hand_made, quick = ([r["steps"][-1] for r in records if r["name"] == name] for name in entries)
+    assert max(quick) < min(hand_made)
