@@ -41,7 +41,7 @@ class Translator(nn.Module):
         self.state_dim = state_dim
 
     def _set_up_optimizer(self) -> None:
-        # Fused: on CPU the plain one takes an eighth of the training
+        # Fused: the plain one loops over parameters in Python
         self.optimizer = th.optim.Adam(self.parameters(), fused=True)
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
