@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.checkpoints import checkpoints_in
-from sb3_mimic.report import write_between_marks
-from sb3_mimic.run_file import fingerprint, state_file
+from sb3_mimic.agents.tables import write_between_marks
+from sb3_mimic.checkpoints.callback import checkpoints_in
+from sb3_mimic.checkpoints.state_file import fingerprint, state_file
 
 REPOSITORY = Path(__file__).parent.parent
 ENV_ID = "MimicReacherPlane-v0"
@@ -34,8 +34,8 @@ NAN_ANGLE = """
 import sys
 import numpy as np
 import pybullet as p
-from sb3_mimic.envs.robot import Robot
-from sb3_mimic.launcher import train
+from sb3_mimic.envs.world.robot import Robot
+from sb3_mimic.zoo.scripts import train
 apply, calls = Robot.apply, [0]
 def apply_nan(self, action):
     apply(self, action)

@@ -21,8 +21,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
 from sb3_mimic.envs.registration import WALK_ID
-from sb3_mimic.envs.walk import humanoid_walk
-from sb3_mimic.envs.walker import JOINTS
+from sb3_mimic.envs.walk_env import humanoid_walk
+from sb3_mimic.envs.world.walker import JOINTS
 
 FloatArray = npt.NDArray[np.floating]
 

@@ -26,10 +26,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_mimic  # noqa: F401  # registers the environments
+from sb3_mimic.agents.evaluation import bootstrap_interval
+from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.registration import MAX_EPISODE_STEPS
-from sb3_mimic.evaluation import bootstrap_interval
-from sb3_mimic.report import write_between_marks
-from sb3_mimic.zoo import hyperparams_file
+from sb3_mimic.runs.shipped import hyperparams_file
 
 FloatArray = npt.NDArray[np.floating]
 # One line of the results: a run and what came out of it

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sb3_mimic.agents import find_agent, find_agents, load_agent
-from sb3_mimic.arguments import read_arguments
-from sb3_mimic.card import REPLAY, card_of
+from sb3_mimic.agents.evaluation import evaluate
+from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
-from sb3_mimic.evaluation import evaluate
+from sb3_mimic.hub.card import REPLAY, card_of
+from sb3_mimic.runs.arguments import read_arguments
 
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = REPOSITORY / "rl-trained-agents" / "ppo"

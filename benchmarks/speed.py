@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from sb3_mimic.envs.display import has_display
+from sb3_mimic.envs.viewer import has_display
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 

@@ -17,8 +17,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from benchmarks.rewards import Examination, Record, find, machine, read
-from sb3_mimic.evaluation import bootstrap_interval
-from sb3_mimic.zoo import hyperparams_file, install
+from sb3_mimic.agents.evaluation import bootstrap_interval
+from sb3_mimic.runs.shipped import hyperparams_file
+from sb3_mimic.zoo.install import install
 
 RESULTS = Path(__file__).parent / "tuned.jsonl"
 THRESHOLD = 0.95

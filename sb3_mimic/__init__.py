@@ -6,7 +6,7 @@ It imports neither torch nor pybullet.
 """
 
 from sb3_mimic.envs.registration import ENV_IDS, register_envs
-from sb3_mimic.zoo import install
+from sb3_mimic.zoo.install import install
 
 __all__ = ["ENV_IDS"]
 

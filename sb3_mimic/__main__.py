@@ -2,6 +2,6 @@
 
 import sys
 
-from sb3_mimic.cli import main
+from sb3_mimic.cli.main import main
 
 sys.exit(main())

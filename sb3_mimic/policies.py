@@ -13,8 +13,8 @@ from torch import nn
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
-from sb3_mimic.extractors.reading import PoseReadingExtractor
 from sb3_mimic.extractors.state import StateExtractor
+from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
 

@@ -12,7 +12,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_mimic.annealing import Annealing, AnnealingCallback
-from sb3_mimic.zoo import hyperparams_file
+from sb3_mimic.runs.shipped import hyperparams_file
 
 ENV_ID = "MimicReacherPlaneState-v0"
 GIVEN = {

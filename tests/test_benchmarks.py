@@ -10,8 +10,8 @@ from PIL import Image
 
 from benchmarks import faults, rewards
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, LearningCurve, band, curves, interquartile_mean, spread, table
-from sb3_mimic.envs.pose_env import DEFAULT_REWARD
-from sb3_mimic.evaluation import FIRST_SEED
+from sb3_mimic.agents.evaluation import FIRST_SEED
+from sb3_mimic.envs.make import DEFAULT_REWARD
 
 
 def record(mixture: str, seed: int, success: list[float], body: str = "MimicReacherPlane") -> rewards.Record:

@@ -16,10 +16,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic.annealing import AnnealingCallback
-from sb3_mimic.checkpoints import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints.callback import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints.state_file import fingerprint, read_state, state_file, write_state
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.policies import StatePolicy
-from sb3_mimic.run_file import fingerprint, read_state, state_file, write_state
 from sb3_mimic.translator.callback import TranslatorCallback
 
 SMALL_PPO = ("n_envs:2", "n_steps:64", "batch_size:32", "n_epochs:2")
@@ -239,7 +239,7 @@ def test_of_the_best_model_the_statistics_are_known(run):
 
 
 def test_other_versions_are_told(run, monkeypatch):
-    monkeypatch.setattr("sb3_mimic.run_state.version", lambda package: "0.0.1")
+    monkeypatch.setattr("sb3_mimic.checkpoints.model_state.version", lambda package: "0.0.1")
     with pytest.warns(UserWarning, match="not bit by bit: .*torch 0.0.1 in place of"):
         resume(run / "rl_model_256_steps.zip")
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch
         path.write_bytes(b"half")
         raise full
 
-    monkeypatch.setattr("sb3_mimic.checkpoints.write_state", write_nothing)
+    monkeypatch.setattr("sb3_mimic.checkpoints.callback.write_state", write_nothing)
     model = make_model()
     with pytest.warns(UserWarning, match="could not be written.*No space left.*Training goes on"):
         model.learn(192, callback=RunStateCallback(str(tmp_path), save_freq=128))

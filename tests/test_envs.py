@@ -347,7 +347,7 @@ def test_human_mode_without_display_warns_once(monkeypatch, make_env):
 
 
 def test_unknown_render_mode_is_refused():
-    from sb3_mimic.envs.reacher import reacher_plane
+    from sb3_mimic.envs.bodies.reacher import reacher_plane
 
     with pytest.raises(ValueError, match="Known modes: human, rgb_array"):
         reacher_plane(render_mode="ansi")
@@ -365,8 +365,8 @@ def test_going_to_the_target_pays_and_going_away_costs(make_env):
 
 def test_the_viewer_shows_robot_and_target():
     """The window itself needs a display; what is in it does not"""
-    from sb3_mimic.envs.camera import Camera
-    from sb3_mimic.envs.display import Viewer
+    from sb3_mimic.envs.sight.camera import Camera
+    from sb3_mimic.envs.viewer import Viewer
 
     env = gym.make("MimicReacher3D-v0").unwrapped
     env.reset(seed=0)

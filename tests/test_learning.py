@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, VecTransposeImage
 
 from sb3_mimic import keys
+from sb3_mimic.data.dataset import PoseDataset, PoseMemory, _differs_from_before
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
@@ -25,7 +26,6 @@ from sb3_mimic.policies import (
 )
 from sb3_mimic.translator.callback import TranslatorCallback, one_cycle
 from sb3_mimic.translator.convnet import ConvNetTranslator
-from sb3_mimic.translator.dataset import PoseDataset, PoseMemory, _differs_from_before
 from sb3_mimic.translator.training import fit
 
 ENV_ID = "MimicReacherPlane-v0"
@@ -243,7 +243,7 @@ def test_the_zip_holds_everything_bit_for_bit(make_model, tmp_path, run_python):
 import sys, numpy as np, gymnasium as gym, torch as th, sb3_mimic
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from sb3_mimic.agents import Agent
+from sb3_mimic.agents.loading import Agent
 th.set_num_threads(1)
 folder = sys.argv[1]
 env = gym.make("MimicReacherPlane-v0")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sb3_mimic import pictures
-from sb3_mimic.cli import main
+from sb3_mimic.agents.tables import value_of, write_between_marks
+from sb3_mimic.cli.main import main
 from sb3_mimic.errors import NoTranslatorError, PictureError
-from sb3_mimic.report import value_of, write_between_marks
-from sb3_mimic.zoo import trained_agents_folder
+from sb3_mimic.pictures import files as pictures
+from sb3_mimic.runs.shipped import trained_agents_folder
 
 ENV_ID = "MimicReacher3D-v0"
 
@@ -203,7 +203,7 @@ def test_damaged_agents_are_named(tmp_path, capsys, photograph):
 def test_an_agent_without_translator_cannot_imitate(make_env):
     from stable_baselines3 import PPO
 
-    from sb3_mimic.agents import Agent
+    from sb3_mimic.agents.loading import Agent
 
     model = PPO("MultiInputPolicy", make_env("MimicReacherPlaneState-v0"), device="cpu")
     with pytest.raises(NoTranslatorError, match="id with pictures"):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from sb3_mimic.envs.rewards import REWARD_TERMS, Reward
+from sb3_mimic.envs.tasks.rewards import REWARD_TERMS, Reward
 from sb3_mimic.pose import PoseLayout
 
 LAYOUT = PoseLayout((-1.0, 0.0), (1.0, 4.0), 1)

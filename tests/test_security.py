@@ -12,13 +12,13 @@ import pytest
 import torch as th
 import yaml
 
-from sb3_mimic.arguments import read_arguments
+from sb3_mimic.checkpoints.state_file import read_state
 from sb3_mimic.errors import DamagedAgentError, PictureError, PublishingError, RunStateError, TranslatorFileError
-from sb3_mimic.pictures import read_picture, read_truth
-from sb3_mimic.publishing import stage
-from sb3_mimic.run_file import read_state
+from sb3_mimic.hub.upload import stage
+from sb3_mimic.pictures.files import read_picture, read_truth
+from sb3_mimic.runs.arguments import read_arguments
 from sb3_mimic.translator.files import load_translator, read_translator_file
-from sb3_mimic.zoo import _has_entry
+from sb3_mimic.zoo.install import _has_entry
 
 ENV_ID = "MimicReacherPlane-v0"
 
@@ -144,7 +144,7 @@ def test_what_is_too_deep_or_too_large_is_named(tmp_path, monkeypatch):
     (tmp_path / ENV_ID / "args.yml").write_text("[" * 5000)
     with pytest.raises(DamagedAgentError, match=r"args\.yml"):
         read_arguments(tmp_path, ENV_ID)
-    monkeypatch.setattr("sb3_mimic.pictures.MAX_BYTES", 10)
+    monkeypatch.setattr("sb3_mimic.pictures.files.MAX_BYTES", 10)
     with pytest.raises(PictureError, match="larger than"):
         read_truth_of(path)
 

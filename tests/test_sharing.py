@@ -17,16 +17,16 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_mimic.agents import find_agents, load_agent
-from sb3_mimic.arguments import read_arguments
-from sb3_mimic.card import REPLAY, TAGS, card_of
-from sb3_mimic.cli import main
+from sb3_mimic.agents.loading import find_agents, load_agent
+from sb3_mimic.agents.tables import MEASURES
+from sb3_mimic.cli.main import main
 from sb3_mimic.errors import PublishingError, UnknownScriptError
-from sb3_mimic.launcher import INSTEAD, SCRIPTS, run_zoo_script
+from sb3_mimic.hub.card import REPLAY, TAGS, card_of
+from sb3_mimic.hub.upload import push, stage
 from sb3_mimic.policies import StatePolicy
-from sb3_mimic.publishing import push, stage
-from sb3_mimic.report import MEASURES
-from sb3_mimic.zoo import trained_agents_folder
+from sb3_mimic.runs.arguments import read_arguments
+from sb3_mimic.runs.shipped import trained_agents_folder
+from sb3_mimic.zoo.scripts import INSTEAD, SCRIPTS, run_zoo_script
 
 ENV_ID = "MimicReacherPlaneState-v0"
 SECRETS = {"log_folder": "/home/me/logs", "storage": "postgresql://me:word@host", "trained_agent": "/home/me/first.zip"}

@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from sb3_mimic.agents import find_agent, find_agents, load_agent
+from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
 
 RECORD = Path(__file__).parent / "data" / "shipped_actions.npz"
 N_OBSERVATIONS, N_STEPS, SEED = 8, 20, 5

@@ -9,7 +9,7 @@ import torch as th
 from safetensors.torch import load_file, save_file
 from stable_baselines3 import PPO
 
-from sb3_mimic.cli import main
+from sb3_mimic.cli.main import main
 from sb3_mimic.errors import TranslatorFileError
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback

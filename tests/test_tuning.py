@@ -22,16 +22,16 @@ from stable_baselines3 import PPO
 from benchmarks import tuned
 from benchmarks.postgres import Server, is_installed
 from sb3_mimic import ENV_IDS, keys
-from sb3_mimic.cli import main
+from sb3_mimic.cli.main import main
 from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
-from sb3_mimic.envs.rewards import REWARD_TERMS
-from sb3_mimic.examination import Examination, GoalFromPicture
+from sb3_mimic.envs.tasks.rewards import REWARD_TERMS
 from sb3_mimic.policies import StatePolicy
-from sb3_mimic.sampling import trial_seed
-from sb3_mimic.search import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
-from sb3_mimic.studies import RECORD, load_study, open_storage
-from sb3_mimic.trials import Worker
-from sb3_mimic.zoo import hyperparams_file
+from sb3_mimic.runs.shipped import hyperparams_file
+from sb3_mimic.tuning.objective import Examination, GoalFromPicture
+from sb3_mimic.tuning.sampler import trial_seed
+from sb3_mimic.tuning.search_space import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
+from sb3_mimic.tuning.storage import RECORD, load_study, open_storage
+from sb3_mimic.tuning.worker import Worker
 
 ENV_ID = "MimicReacherPlaneState-v0"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -14,10 +14,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from sb3_mimic import keys
-from sb3_mimic.envs.mjcf import to_urdf
+from sb3_mimic.envs.models.mjcf import to_urdf
 from sb3_mimic.envs.registration import WALK_ID
-from sb3_mimic.envs.walk import DEFAULT_REWARD, FALLEN_HEIGHT, STANDING_HEIGHT, WALK_TERMS, humanoid_walk
-from sb3_mimic.envs.walker import JOINTS, MODEL
+from sb3_mimic.envs.walk_env import DEFAULT_REWARD, FALLEN_HEIGHT, STANDING_HEIGHT, WALK_TERMS, humanoid_walk
+from sb3_mimic.envs.world.walker import JOINTS, MODEL
 
 N_STEPS = 60
 N_JOINTS = len(JOINTS)
@@ -191,8 +191,8 @@ def test_going_ahead_pays_and_going_back_costs(make_env):
 
 
 def test_evaluation_measures_the_way(make_env):
-    from sb3_mimic.agents import Agent
-    from sb3_mimic.evaluation import evaluate
+    from sb3_mimic.agents.evaluation import evaluate
+    from sb3_mimic.agents.loading import Agent
 
     agent = Agent(PPO("MultiInputPolicy", make_env(WALK_ID), device="cpu"))
     measures = evaluate(agent, WALK_ID, 3, show_progress=False)

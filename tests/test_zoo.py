@@ -17,13 +17,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_mimic import ENV_IDS, keys
-from sb3_mimic.agents import find_agents
+from sb3_mimic.agents.loading import find_agents
+from sb3_mimic.agents.tables import MEASURES, value_of
 from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.policies import RecurrentPixelPolicy, StatePolicy
-from sb3_mimic.report import MEASURES, value_of
-from sb3_mimic.zoo import hyperparams_file, trained_agents_folder
+from sb3_mimic.runs.shipped import hyperparams_file, trained_agents_folder
 
 ENV_ID = "MimicReacher3D-v0"
 CARD_COMMAND = ("-m", "rl_zoo3.train", "--algo", "ppo", "--env", ENV_ID, "--gym-packages", "sb3_mimic")
@@ -194,7 +194,7 @@ def test_every_mode_trains_and_is_replayed(mode, run_python, tmp_path):
 
 
 def test_an_unknown_zoo_is_warned_of(monkeypatch):
-    from sb3_mimic import zoo
+    from sb3_mimic.zoo import install as zoo
 
     monkeypatch.setitem(sys.modules, "rl_zoo3.exp_manager", type(sys)("another_version"))
     with pytest.warns(UserWarning, match="--conf-file"):
@@ -204,7 +204,7 @@ def test_an_unknown_zoo_is_warned_of(monkeypatch):
 def test_installing_twice_wraps_once():
     from rl_zoo3.exp_manager import ExperimentManager
 
-    from sb3_mimic import zoo
+    from sb3_mimic.zoo import install as zoo
 
     zoo.install()
     once = ExperimentManager.read_hyperparameters

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_mimic import keys
-from sb3_mimic.envs import display
-from sb3_mimic.envs.camera import Camera
-from sb3_mimic.envs.checks import checked_action, checked_options
-from sb3_mimic.envs.goals import Goal
-from sb3_mimic.envs.rewards import Reward
-from sb3_mimic.envs.robot import Robot
-from sb3_mimic.envs.simulation import Simulation
+from sb3_mimic.envs import viewer as display
+from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.tasks.pose import Goal
+from sb3_mimic.envs.tasks.rewards import Reward
+from sb3_mimic.envs.world.checks import checked_action, checked_options
+from sb3_mimic.envs.world.robot import Robot
+from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.pose import POSE_BOUND, PoseLayout
 
 Observation = dict[str, Any]
@@ -196,7 +196,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     def compute_reward(self) -> Reward:
         """
         The reward of one step or of a batch of steps, for any goal: a function of achieved goals, desired goals and infos;
-        see :class:`~sb3_mimic.envs.rewards.Reward`. By it SB3 knows an environment whose observation holds the goal.
+        see :class:`~sb3_mimic.envs.tasks.rewards.Reward`. By it SB3 knows an environment whose observation holds the goal.
 
         :raises AttributeError: Where the observation does not
         """

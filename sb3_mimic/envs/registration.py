@@ -9,11 +9,11 @@ from sb3_mimic import keys
 MAX_EPISODE_STEPS = 100
 
 _BODIES = {
-    "MimicReacherPlane": "sb3_mimic.envs.reacher:reacher_plane",
-    "MimicReacher3D": "sb3_mimic.envs.reacher:reacher_3d",
-    "MimicReacher6D": "sb3_mimic.envs.reacher:reacher_6d",
-    "MimicHalfHumanoid": "sb3_mimic.envs.humanoid:half_humanoid",
-    "MimicHumanoid": "sb3_mimic.envs.humanoid:humanoid",
+    "MimicReacherPlane": "sb3_mimic.envs.bodies.reacher:reacher_plane",
+    "MimicReacher3D": "sb3_mimic.envs.bodies.reacher:reacher_3d",
+    "MimicReacher6D": "sb3_mimic.envs.bodies.reacher:reacher_6d",
+    "MimicHalfHumanoid": "sb3_mimic.envs.bodies.humanoid:half_humanoid",
+    "MimicHumanoid": "sb3_mimic.envs.bodies.humanoid:humanoid",
 }
 # One id per observation mode: rl-zoo3 does not hand env_kwargs to the environment it evaluates in
 _MODES: dict[str, dict[str, Any]] = {
@@ -42,5 +42,5 @@ def register_envs() -> None:
                 disable_env_checker=True,
             )
     gym.register(
-        id=WALK_ID, entry_point="sb3_mimic.envs.walk:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
+        id=WALK_ID, entry_point="sb3_mimic.envs.walk_env:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
     )

@@ -6,8 +6,8 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.type_aliases import TensorDict
 
 from sb3_mimic import keys
-from sb3_mimic.extractors.checks import require_images, require_keys
-from sb3_mimic.extractors.reading import PoseReadingExtractor
+from sb3_mimic.extractors.spaces import require_images, require_keys
+from sb3_mimic.extractors.translated import PoseReadingExtractor
 
 
 class FusedExtractor(PoseReadingExtractor):

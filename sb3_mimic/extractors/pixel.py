@@ -5,8 +5,8 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TensorDict
 
 from sb3_mimic import keys
-from sb3_mimic.extractors.checks import n_frames, require_images
-from sb3_mimic.extractors.reading import PoseReadingExtractor
+from sb3_mimic.extractors.spaces import n_frames, require_images
+from sb3_mimic.extractors.translated import PoseReadingExtractor
 
 # A pose changes little from frame to frame: this makes velocities about as large as poses
 VELOCITY_GAIN = 10.0

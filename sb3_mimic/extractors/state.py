@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import TensorDict
 from torch import nn
 
 from sb3_mimic import keys
-from sb3_mimic.extractors.checks import require_keys
+from sb3_mimic.extractors.spaces import require_keys
 
 
 class StateExtractor(BaseFeaturesExtractor):

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_mimic import keys
-from sb3_mimic.extractors.checks import COLORS, require_images, require_keys
+from sb3_mimic.extractors.spaces import COLORS, require_images, require_keys
 
 Hidden = Any
 

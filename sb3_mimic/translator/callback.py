@@ -11,8 +11,8 @@ from stable_baselines3.common.logger import Image
 from stable_baselines3.common.preprocessing import get_obs_shape
 
 from sb3_mimic import keys
+from sb3_mimic.data.dataset import PoseDataset, PoseMemory
 from sb3_mimic.translator.base import Translator
-from sb3_mimic.translator.dataset import PoseDataset, PoseMemory
 from sb3_mimic.translator.training import default_n_threads, fit, torch_threads
 
 # For each picture, the pose in it: its key in the observation, and its name in the info where it is not observed

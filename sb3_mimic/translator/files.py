@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from sb3_mimic import keys
 from sb3_mimic.errors import TranslatorFileError
-from sb3_mimic.extractors.checks import COLORS
+from sb3_mimic.extractors.spaces import COLORS
 from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch as th
 
+from sb3_mimic.data.dataset import PoseDataset
 from sb3_mimic.translator.base import Translator
-from sb3_mimic.translator.dataset import PoseDataset
 
 
 def default_n_threads() -> int:

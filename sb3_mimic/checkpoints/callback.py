@@ -1,0 +1,267 @@
+"""Checkpoints that a run goes on from as if it had never stopped."""
+
+import shutil
+import signal
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_mimic.checkpoints.model_state import State, capture, every_callback, restore, restore_random
+from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
+from sb3_mimic.checkpoints.venv_state import normalization_of, set_normalization
+from sb3_mimic.errors import RunStateError
+
+
+def write_checkpoint(model: BaseAlgorithm, state: State, path: Path) -> None:
+    """
+    Write a model and the state of its run beside it. A kill at any moment leaves the old pair or the new one.
+
+    :param model: What SB3 saves
+    :param state: What belongs to it
+    :param path: A .zip
+    :raises OSError: When there is no room; what was there before is still there
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Found by its fingerprint, whatever its name, while the zip is already new and the old state not yet replaced
+    new = path.with_suffix(f".new{SUFFIX}")
+    with written_whole(path) as part:
+        with part.open("wb") as file:
+            model.save(file)
+        with written_whole(new) as new_part:
+            write_state(new_part, {"fingerprint": fingerprint(part), **state})
+    new.replace(state_file(path))
+
+
+def find_state(checkpoint: Path) -> Path | None:
+    """
+    :param checkpoint: A .zip, a checkpoint or a copy of one under another name, such as the model at the end of a run
+    :return: The file in its folder with the state that belongs to its weights
+    :raises RunStateError: When the zip is damaged, or the state of the same name
+    """
+    wanted = fingerprint(checkpoint)
+    own = state_file(checkpoint)
+    if own.is_file() and read_tree(own)["fingerprint"] == wanted:
+        return own
+    return next((path for path in sorted(checkpoint.parent.glob(f"*{SUFFIX}")) if _belongs(path, wanted)), None)
+
+
+def _belongs(path: Path, wanted: str) -> bool:
+    try:
+        tree = read_tree(path)
+        return "algorithm" in tree and bool(tree["fingerprint"] == wanted)
+    except RunStateError:
+        # A damaged state of some other checkpoint is no reason to stop
+        return False
+
+
+def restore_statistics(venv: VecEnv, model_path: Path) -> None:
+    """
+    :param venv: Environments that a model is to be tried in
+    :param model_path: Its zip; where its folder holds no state that belongs to it, nothing is changed
+    """
+    path = find_state(model_path)
+    if path is not None:
+        set_normalization(venv, read_state(path, "normalization")["normalization"])
+        print(f"The running statistics are those of {model_path.name}")
+
+
+def checkpoints_in(run: Path) -> list[Path]:
+    """:return: The checkpoints of a run that it can be continued from exactly, in the order of their steps"""
+    found = {}
+    for path in run.glob("*_steps.zip"):
+        steps = path.stem.removesuffix("_steps").rpartition("_")[2]
+        if steps.isdigit() and state_file(path).is_file():
+            found[int(steps), path.name] = path
+    return [found[key] for key in sorted(found)]
+
+
+class RunStateCallback(BaseCallback):
+    """
+    Writes checkpoints with the state of the run beside them, and picks a run up from one. In a YAML of rl-zoo3
+    it needs no arguments: it takes the zoo's folder and ``--save-freq``, replaces the zoo's own checkpoints, and with
+    ``-i <checkpoint>.zip`` trains the rest of the budget.
+
+    A run that is killed at a checkpoint and continued ends with the same weights, bit by bit, as one that was not,
+    on one thread of a CPU. It must come before the other callbacks.
+
+    :param save_path: Where to write; nothing is written where it is None, as in trials of a study
+    :param save_freq: Steps (of all environments together) between two checkpoints; they are taken between rollouts
+    :param name_prefix: Of the files
+    :param resume_from: A checkpoint whose weights the model already has
+    :param verbose: 0 to say nothing of what goes as it should
+    """
+
+    def __init__(
+        self,
+        save_path: str | None = None,
+        save_freq: int = 100_000,
+        name_prefix: str = "rl_model",
+        resume_from: str | None = None,
+        verbose: int = 1,
+    ):
+        super().__init__(verbose)
+        if save_freq < 1:
+            raise ValueError(f"save_freq must be at least 1 step, got {save_freq}")
+        self.save_path = save_path
+        self.save_freq = save_freq
+        self.name_prefix = name_prefix
+        self.resume_from = resume_from
+        self.last_saved = 0
+        self._pending: State | None = None
+        self._is_collecting = False
+        self._old_handler: Any = None
+
+    def _on_training_start(self) -> None:
+        self._old_handler = _stop_cleanly_when_terminated()
+        if self.resume_from is None:
+            return
+        checkpoint = Path(self.resume_from)
+        path = find_state(checkpoint)
+        total = self.locals["total_timesteps"]
+        state = {} if path is None else read_state(path)
+        if path is None or "algorithm" not in state:
+            # Beside the best model there are its statistics alone
+            venv = self.model.get_env()
+            assert venv is not None
+            set_normalization(venv, state.get("normalization"))
+            self._warn_of_missing_state(checkpoint, venv)
+            return
+        if self.save_path is not None:
+            _copy_best_model(checkpoint.parent, Path(self.save_path))
+        differences = restore(self.model, self.locals["callback"], state)
+        self._pending = state
+        self.last_saved = self.num_timesteps = self.model.num_timesteps
+        if differences:
+            warnings.warn(
+                f"The run goes on from {path.name}, but not bit by bit: {'; '.join(differences)}.", UserWarning, stacklevel=2
+            )
+        if self.verbose:
+            before = state["total_timesteps"]
+            print(f"Continuing {checkpoint} at step {self.num_timesteps} of {total}.")
+            if total != before:
+                print(f"It was a run of {before} steps: what is annealed follows the new length from here on.")
+            if total <= self.num_timesteps:
+                print(f"Nothing is left to train. For more, give more steps than {self.num_timesteps}: -n <steps>")
+
+    def _on_rollout_start(self) -> None:
+        self._is_collecting = True
+        if self._pending is not None:
+            restore_random(self.model, self._pending)
+            self._pending = None
+        elif self.num_timesteps // self.save_freq > self.last_saved // self.save_freq:
+            self._save()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._is_collecting = False
+
+    def _on_training_end(self) -> None:
+        if self._old_handler is not None:
+            signal.signal(signal.SIGTERM, self._old_handler)
+            self._old_handler = None
+        is_complete = not self._is_collecting and self.num_timesteps >= self.locals["total_timesteps"]
+        if not is_complete:
+            # Of a run that is stopped, the zoo ends the first callback alone; an open progress bar breaks at exit
+            for each in every_callback(self.locals["callback"]):
+                if isinstance(each, ProgressBarCallback):
+                    each.on_training_end()
+        if self.save_path is None:
+            return
+        if is_complete:
+            if self.num_timesteps > self.last_saved:
+                self._save()
+        elif self.verbose:
+            print(f"Stopped at step {self.num_timesteps}. {how_to_continue(Path(self.save_path))}")
+
+    def _save(self) -> None:
+        if self.save_path is None:
+            return
+        path = Path(self.save_path) / f"{self.name_prefix}_{self.num_timesteps}_steps.zip"
+        self.last_saved = self.num_timesteps
+        try:
+            write_checkpoint(self.model, capture(self.model, self.locals["callback"]), path)
+        except OSError as error:
+            warnings.warn(
+                f"The checkpoint at step {self.num_timesteps} could not be written: {error}. Training goes on."
+                f" {how_to_continue(path.parent)}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _warn_of_missing_state(self, checkpoint: Path, venv: VecEnv) -> None:
+        normalization = normalization_of(venv)
+        statistics = ""
+        if normalization is not None:
+            # Nothing but the first observations of all environments
+            is_fresh = all(each["count"] < venv.num_envs + 1 for each in normalization["obs_rms"].values())
+            statistics = " statistics of observations too, so that it will act at random at first;" if is_fresh else ""
+        others = checkpoints_in(checkpoint.parent)
+        cure = f" It can be continued exactly from {others[-1]}." if others else ""
+        warnings.warn(
+            f"Beside {checkpoint} there is no state of its run (*{SUFFIX}). Only weights and optimisers are taken from it."
+            f" Steps, schedules, random numbers, episodes, the translator's memory of frames and best results start anew;"
+            f"{statistics} all {self.locals['total_timesteps']} steps will be trained.{cure}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+class BestStatisticsCallback(BaseCallback):
+    """
+    Keeps the running statistics that belong to ``best_model.zip`` beside it. To be called by ``EvalCallback`` after it
+    has saved that.
+
+    :param save_path: The folder of ``best_model.zip``
+    """
+
+    def __init__(self, save_path: str):
+        super().__init__()
+        self.save_path = Path(save_path)
+
+    def _on_step(self) -> bool:
+        best = self.save_path / "best_model.zip"
+        venv = self.model.get_env()
+        assert venv is not None
+        with written_whole(state_file(best)) as part:
+            state = {"fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
+            write_state(part, state)
+        return True
+
+
+def _copy_best_model(source: Path, target: Path) -> None:
+    """The best model so far, too, is part of the run that goes on."""
+    best = source / "best_model.zip"
+    for path in (best, state_file(best)):
+        if path.is_file() and not (target / path.name).exists():
+            with written_whole(target / path.name) as part:
+                shutil.copyfile(path, part)
+
+
+def how_to_continue(run: Path) -> str:
+    """
+    :param run: The folder of a run
+    :return: What to do next, in words
+    """
+    checkpoints = checkpoints_in(run)
+    if not checkpoints:
+        return f"There is no checkpoint in {run} yet to continue from."
+    return f"Its last checkpoint is {checkpoints[-1].name}. Continue with: sb3-mimic resume {run}"
+
+
+def _stop_cleanly_when_terminated() -> Any:
+    """:return: The handler of SIGTERM that was there before, or None where nothing was changed"""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return None
+
+    def stop(number: int, frame: Any) -> None:
+        # As Ctrl-C does it: the zoo saves what is there, and ends
+        raise KeyboardInterrupt("terminated")
+
+    return signal.signal(signal.SIGTERM, stop)

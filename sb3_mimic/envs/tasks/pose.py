@@ -1,0 +1,66 @@
+"""Goals: how the scene is put into a random reachable configuration, measured, and judged."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sb3_mimic.envs.tasks.rewards import components, sparse
+from sb3_mimic.envs.world.robot import Robot
+from sb3_mimic.pose import PoseLayout
+
+
+class Goal(Protocol):
+    """A goal is a state of the scene, measured by the function that measures the present state."""
+
+    layout: PoseLayout
+
+    def randomise(self, rng: np.random.Generator) -> None:
+        """Put the scene into a random reachable configuration, at rest."""
+
+    def place(self, goal: npt.NDArray[np.floating]) -> None:
+        """Put the scene into the given configuration, at rest."""
+
+    def measure(self) -> npt.NDArray[np.float32]:
+        """:return: The goal that the present scene fulfils, shape (goal_dim,)"""
+
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """:return: Whether one fulfils the other, shape (...,)"""
+
+
+class PoseGoal:
+    """
+    A pose of the robot: its scaled joint angles and its key points.
+
+    :param robot: The robot that is to take poses
+    """
+
+    def __init__(self, robot: Robot):
+        self.robot = robot
+        self.layout = PoseLayout(tuple(robot.joint_low.tolist()), tuple(robot.joint_high.tolist()), len(robot.keypoints))
+
+    def randomise(self, rng: np.random.Generator) -> None:
+        """Put the robot into a random pose, drawn evenly over the whole range of every joint."""
+        self.robot.reset(rng.uniform(self.robot.joint_low, self.robot.joint_high))
+
+    def place(self, goal: npt.NDArray[np.floating]) -> None:
+        """
+        Put the robot into a pose. Its joint angles count; those beyond their limits are clipped.
+
+        :param goal: A pose, shape (layout.dim,)
+        :raises ValueError: When the shape is wrong or a number is not finite
+        """
+        goal = np.asarray(goal, np.float64)
+        if goal.shape != (self.layout.dim,) or not np.isfinite(goal).all():
+            raise ValueError(
+                f"A desired_goal must be {self.layout.dim} finite numbers: {self.layout.n_joints} joint angles scaled to"
+                f" [-1, 1] and {self.layout.n_keypoints} key points of 3 coordinates in m. Got shape {goal.shape}: {goal}"
+            )
+        self.robot.reset(np.clip(self.layout.joints(goal), self.robot.joint_low, self.robot.joint_high))
+
+    def measure(self) -> npt.NDArray[np.float32]:
+        return self.layout.pack(self.robot.qpos, self.robot.keypoints)
+
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """A pose is taken when every key point is within 5 cm of its target."""
+        return np.asarray(sparse(self.layout, components(achieved), components(desired), {}) == 0)

@@ -1,0 +1,122 @@
+"""An agent's card: what it is, how it was trained and what it can do, in the format of the Hugging Face Hub."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from sb3_mimic.agents.tables import MEASURES, Measures, table_of
+
+#: An animation of the agent, where one lies beside its card
+REPLAY = "replay.gif"
+TAGS = ("deep-reinforcement-learning", "reinforcement-learning", "stable-baselines3", "sb3_mimic", "robotics", "pybullet")
+# What the Hub calls a measure, where it has a name for it
+HUB_NAMES = {"return": "mean_reward"}
+
+
+def card_of(
+    env_id: str,
+    arguments: Mapping[str, Any],
+    measures: Measures | None = None,
+    has_replay: bool = False,
+    repo_id: str | None = None,
+) -> str:
+    """
+    :param env_id: What the agent was trained on
+    :param arguments: What the zoo was called with
+    :param measures: As ``sb3_mimic.agents.evaluation.evaluate`` gives them, and what else is known of the training
+    :param has_replay: Whether there is an animation beside the card
+    :param repo_id: Where it lies on the Hub: ``organization/name``
+    :return: The card, as Markdown with the Hub's metadata before it
+    """
+    measures = measures or {}
+    algo = arguments["algo"]
+    name = "RecurrentPPO" if algo == "ppo_lstm" else algo.upper()
+    picture = f"![The agent at work]({REPLAY})" if has_replay else ""
+    sections = [
+        f"# {name} on {env_id}",
+        picture,
+        _training(env_id, arguments, measures),
+        _usage(env_id, algo, measures, repo_id),
+        _numbers(env_id, algo, measures, repo_id),
+    ]
+    return _front_matter(name, env_id, measures) + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(name: str, env_id: str, measures: Measures) -> str:
+    results = [
+        EvalResult(
+            task_type="reinforcement-learning",
+            task_name="reinforcement-learning",
+            dataset_type=env_id,
+            dataset_name=env_id,
+            metric_type=HUB_NAMES.get(key, key),
+            metric_name=title,
+            metric_value=round(measures[key]["value"], 4),
+        )
+        for key, (title, _) in MEASURES.items()
+        if key in measures
+    ]
+    data = ModelCardData(
+        library_name="stable-baselines3",
+        tags=[env_id, *TAGS],
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n"
+
+
+def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> str:
+    first = "    python -m benchmarks.first_gait\n" if (arguments["trained_agent"] or "").startswith("first_gait/") else ""
+    n_timesteps = max(arguments["n_timesteps"], 0)
+    options = {"-n": n_timesteps, "--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
+    given = "".join(f" {option} {value}" for option, value in options.items() if value)
+    effort = ""
+    if "training_seconds" in measures:
+        effort = (
+            f" for {measures['n_timesteps']:,} steps, in {measures['training_seconds']:.0f} s of wall-clock time, on\n"
+            f"{measures['machine']},"
+        )
+    command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages sb3_mimic{given}"
+    return f"Trained{effort} by\n\n{first}    {command}"
+
+
+def _folder(repo_id: str | None) -> str:
+    """:return: Where commands look for the agent: a fetched one lies in logs, a shipped one where they look by default"""
+    return " -f logs" if repo_id else ""
+
+
+def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
+    which, folder = f"--algo {algo} --env {env_id}", _folder(repo_id)
+    lines = []
+    if repo_id:
+        organization, name = repo_id.split("/")
+        lines += [
+            "Files of an agent can run code. If you trust this one, fetch and replay it:\n",
+            f"    TRUST_REMOTE_CODE=True python -m rl_zoo3.load_from_hub {which} -orga {organization} -name {name} -f logs",
+        ]
+    else:
+        lines += ["Replay it, from the top of the repository:\n"]
+    lines += [f"    python -m rl_zoo3.enjoy {which} --gym-packages sb3_mimic{folder}"]
+    if "translator_joint_error_deg" in measures:
+        lines += [
+            "\nShow it a picture of a pose, and it takes that pose:\n",
+            f"    sb3-mimic photograph --env {env_id} -o pose.png",
+            f"    sb3-mimic imitate {which}{folder} --image pose.png -o out.gif",
+        ]
+    return "\n".join(lines)
+
+
+def _numbers(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
+    command = f"sb3-mimic evaluate --algo {algo} --env {env_id}{_folder(repo_id)}"
+    if not measures:
+        return f"Not measured yet: `{command}` does it."
+    pictures = " (the translator on 1000 pictures)" if "translator_joint_error_deg" in measures else ""
+    made_with = ""
+    if "packages" in measures:
+        made_with = f"\n\nMade with {', '.join(f'{name} {number}' for name, number in measures['packages'].items())}."
+    return f"""{table_of(measures)}
+
+Measured by `{command} --episodes {measures["episodes"]}`{pictures}:
+unseen episodes, deterministic actions, seeds from {measures["first_seed"]:,}, which training never used.
+What each measure means stands in the docstring of `sb3_mimic.agents.evaluation.evaluate`.{made_with}"""

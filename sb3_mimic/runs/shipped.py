@@ -1,0 +1,20 @@
+"""Where the files are that come with sb3_mimic: inside an installed package, or at the top of a checkout."""
+
+from pathlib import Path
+
+
+def hyperparams_file(algo: str) -> Path:
+    """
+    :param algo: Name of an algorithm, as rl-zoo3 spells it
+    :return: Where our hyperparameters for it would be: inside an installed package, or at the top of a checkout
+    """
+    package = Path(__file__).parents[1]
+    folder = package / "hyperparams"
+    return (folder if folder.is_dir() else package.parent / "hyperparams") / f"{algo}.yml"
+
+
+def trained_agents_folder() -> Path:
+    """:return: The folder of the shipped agents, of an installed package or of a checkout"""
+    package = Path(__file__).parents[1]
+    folder = package / "rl-trained-agents"
+    return folder if folder.is_dir() else package.parent / "rl-trained-agents"

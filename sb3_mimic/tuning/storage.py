@@ -1,0 +1,228 @@
+"""Where studies are kept, how workers that died are noticed, and what the best trial of a study was."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+import yaml
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from sb3_mimic.errors import StorageError, StudyNotFoundError, UnfinishedStudyError
+
+#: Environment variable: seconds between two signs of life of a worker
+HEARTBEAT_VARIABLE, HEARTBEAT = "SB3_MIMIC_HEARTBEAT", 60
+# Signs of life that may be missing before a worker is taken for dead
+GRACE = 2
+# A trial that kills its workers, such as by its memory, is not tried for ever
+MAX_RETRIES = 3
+#: Under this name a trial remembers what it was: see ``sb3_mimic.tuning.worker.Worker``
+RECORD = "sb3_mimic"
+
+
+def heartbeat_interval() -> int:
+    """
+    :return: Seconds between two signs of life
+    :raises ValueError: When the environment variable ``SB3_MIMIC_HEARTBEAT`` is no positive whole number
+    """
+    text = os.environ.get(HEARTBEAT_VARIABLE, str(HEARTBEAT))
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{HEARTBEAT_VARIABLE} must be a whole number of seconds, at least 1, got {text!r}")
+    return int(text)
+
+
+class Retry(RetryHeartbeatStaleTrialCallback):
+    """Puts the trial of a dead worker back into the queue, with the same hyperparameters and seed."""
+
+    def __init__(self) -> None:
+        super().__init__(MAX_RETRIES)
+        #: How many were put back by this process
+        self.n_queued = 0
+
+    def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        n_before = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        super().__call__(study, trial)
+        is_queued = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,))) > n_before
+        self.n_queued += is_queued
+        fate = "it is tried again" if is_queued else f"after {MAX_RETRIES} retries it is given up"
+        print(f"The worker of trial {trial.number} died: {fate}", flush=True)
+
+
+class _Opened:
+    """rl-zoo3 takes what it is given as storage for text, and asks whether it is the name of a journal file."""
+
+    def endswith(self, suffix: str) -> bool:
+        return False
+
+
+class WatchedDatabase(RDBStorage, _Opened):
+    """A database in which the trials of dead workers are noticed."""
+
+
+class WatchedJournal(JournalStorage, BaseHeartbeat, _Opened):
+    """
+    A journal file in which the trials of dead workers are noticed; Optuna's own knows no signs of life. Machines that share
+    it must agree on the time.
+
+    :param path: The file
+    :param interval: Seconds between two signs of life
+    :param retry: What to do with the trial of a dead worker
+    """
+
+    def __init__(self, path: str, interval: int, retry: Retry):
+        super().__init__(JournalFileBackend(path))
+        self._interval = interval
+        self.heartbeat_stale_trial_callback = retry
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        # A retried trial inherits the attribute: it says whose sign of life it is
+        self.set_trial_system_attr(trial_id, "heartbeat", [trial_id, time.time()])
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        oldest = time.time() - GRACE * self._interval
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        beats = {trial._trial_id: trial.system_attrs.get("heartbeat", (None, 0.0)) for trial in running}
+        return [trial_id for trial_id, (whose, when) in beats.items() if whose == trial_id and when < oldest]
+
+    def get_heartbeat_interval(self) -> int | None:
+        return self._interval
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None] | None:
+        return self.heartbeat_stale_trial_callback
+
+
+def open_storage(storage: str, must_exist: bool = False) -> BaseStorage:
+    """
+    :param storage: A journal file, whose name ends with ``.log``, or the URL of a database
+    :param must_exist: Whether to make nothing: no file, no tables
+    :return: The storage, in which the trials of dead workers are noticed
+    :raises StorageError: When it is not there, cannot be reached, or is none
+    """
+    retry = _quietly(Retry)
+    try:
+        if storage.endswith(".log"):
+            if must_exist and not Path(storage).is_file():
+                raise StorageError(f"There is no journal file {storage}. Give the --storage that the study was made with.")
+            Path(storage).parent.mkdir(parents=True, exist_ok=True)
+            return WatchedJournal(storage, heartbeat_interval(), retry)
+        url = sqlalchemy.make_url(storage)
+        if must_exist and url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+            raise StorageError(f"There is no file {url.database}. Give the --storage that the study was made with.")
+        return _open_database(storage, retry, must_exist)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, StorageInternalError, ValueError, RuntimeError) as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise StorageError(
+            f"The storage {_without_password(storage)} cannot be opened: {cause}. Give a journal file, such as study.log,"
+            ' or the URL of a database, such as postgresql+psycopg://user@host/name (needs pip install "sb3_mimic[tuning]").'
+        ) from error
+
+
+def _open_database(url: str, retry: Retry, must_exist: bool, attempts: int = 5) -> WatchedDatabase:
+    interval = heartbeat_interval()
+    try:
+        return _quietly(  # type: ignore[no-any-return]
+            WatchedDatabase,
+            url,
+            # Who only reads keeps no connection; one that broke while a trial was running is made anew
+            engine_kwargs={"poolclass": sqlalchemy.NullPool} if must_exist else {"pool_pre_ping": True},
+            heartbeat_interval=interval,
+            grace_period=GRACE * interval,
+            heartbeat_stale_trial_callback=retry,
+            skip_table_creation=must_exist,
+        )
+    except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError):
+        # Several workers that come first all want to make the tables
+        if must_exist or attempts == 1:
+            raise
+        time.sleep(1)
+        return _open_database(url, retry, must_exist, attempts - 1)
+
+
+def _quietly(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Make what Optuna calls experimental, without hearing so each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return make(*args, **kwargs)
+
+
+def _without_password(storage: str) -> str:
+    try:
+        return sqlalchemy.make_url(storage).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return storage
+
+
+def load_study(storage: str, study_name: str) -> optuna.Study:
+    """
+    :param storage: See :func:`open_storage`
+    :param study_name: Name of the study
+    :return: The study
+    :raises StorageError: When the storage cannot be opened
+    :raises StudyNotFoundError: When it holds no such study
+    """
+    opened = open_storage(storage, must_exist=True)
+    try:
+        return optuna.load_study(storage=opened, study_name=study_name)
+    except KeyError as error:
+        names = ", ".join(sorted(study.study_name for study in opened.get_all_studies())) or "no study at all"
+        raise StudyNotFoundError(
+            f"Unknown study '{study_name}' in {_without_password(storage)}, which holds: {names}."
+        ) from error
+    except StorageInternalError as error:
+        raise StorageError(
+            f"{_without_password(storage)} holds no studies. Give the --storage that the study was made with."
+        ) from error
+
+
+def best_trial(study: optuna.Study, env_id: str | None = None) -> FrozenTrial:
+    """
+    :param study: A study of ours
+    :param env_id: The id that was tuned, to be sure; by default whatever it was
+    :return: Its best finished trial, with what it was under ``user_attrs["sb3_mimic"]``
+    :raises StudyNotFoundError: When the study was not made by us, or with another id
+    :raises UnfinishedStudyError: When none has finished
+    """
+    trials = study.get_trials(deepcopy=False)
+    ours = [trial for trial in trials if RECORD in trial.user_attrs]
+    tuned = sorted({trial.user_attrs[RECORD]["env"] for trial in ours})
+    if trials and not ours:
+        raise StudyNotFoundError(f"Study '{study.study_name}' has no trial with an id of sb3_mimic: it was made for others.")
+    if env_id is not None and tuned and env_id not in tuned:
+        raise StudyNotFoundError(f"Study '{study.study_name}' tuned {', '.join(tuned)}, not {env_id}.")
+    finished = [trial for trial in ours if trial.state == TrialState.COMPLETE]
+    if not finished:
+        states = [trial.state.name.lower() for trial in trials]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or "none at all"
+        errors = "".join(f"\n  trial {t.number}: {t.user_attrs['error']}" for t in ours[-3:] if "error" in t.user_attrs)
+        raise UnfinishedStudyError(
+            f"Study '{study.study_name}' has no finished trial. Its trials: {counts}. Let it run for longer.{errors}"
+        )
+    return max(finished, key=lambda trial: trial.values[0])
+
+
+def write_entry(trial: FrozenTrial, study: optuna.Study, file: Path) -> str:
+    """
+    :param trial: A trial of ours
+    :param study: Its study
+    :param file: A YAML file to make
+    :return: The command that trains by it
+    :raises FileExistsError: When the file is there: it may hold the entries of other ids
+    """
+    if file.exists():
+        raise FileExistsError(f"{file} exists, and may hold entries of other ids. Choose another name with -o.")
+    record = trial.user_attrs[RECORD]
+    command = (
+        f"python -m rl_zoo3.train --algo {record['algo']} --env {record['env']} --gym-packages sb3_mimic"
+        f" --conf-file {file} --seed {record['seed']}"
+    )
+    header = f"# Trial {trial.number} of study {study.study_name}, with a score of {trial.value}. {record['measure']}\n"
+    file.write_text(f"{header}# {command}\n" + yaml.safe_dump({record["env"]: record["entry"]}, sort_keys=False))
+    return command

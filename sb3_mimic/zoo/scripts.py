@@ -1,0 +1,66 @@
+"""Runs scripts of rl-zoo3 that know no --gym-packages, and so would not know our environments."""
+
+import importlib
+import importlib.util
+import runpy
+import sys
+from collections.abc import Sequence
+
+from sb3_mimic.errors import UnknownScriptError
+from sb3_mimic.zoo import install as zoo
+
+SCRIPTS = {
+    "record_video": "rl_zoo3.record_video",
+    "load_from_hub": "rl_zoo3.load_from_hub",
+    "plot_train": "rl_zoo3.plots.plot_train",
+    "all_plots": "rl_zoo3.plots.all_plots",
+    "plot_from_file": "rl_zoo3.plots.plot_from_file",
+}
+# What to do instead of what does not work, and why
+INSTEAD = {
+    "train": "It knows our environments: python -m rl_zoo3.train ... --gym-packages sb3_mimic",
+    "enjoy": "It knows our environments: python -m rl_zoo3.enjoy ... --gym-packages sb3_mimic",
+    "push_to_hub": "It does not start with the present huggingface_sb3, and its cards do not name us. Use: sb3-mimic push",
+    "record_training": "It starts processes that do not know our environments. Use record_video for each --load-checkpoint.",
+    "benchmark": "It starts processes that do not know our environments. Use: sb3-mimic evaluate --all",
+}
+# Modules that a plot needs and the zoo does not require
+PLOTTING = ("seaborn", "matplotlib")
+
+
+def run_zoo_script(name: str, arguments: Sequence[str]) -> None:
+    """
+    Run a script as ``python -m rl_zoo3.NAME`` would, with our environments registered.
+
+    :param name: One of :data:`SCRIPTS`
+    :param arguments: Its command line
+    :raises UnknownScriptError: When there is no such script, it does not work from here, or lacks a package
+    """
+    if name not in SCRIPTS:
+        hint = f" {INSTEAD[name]}." if name in INSTEAD else ""
+        raise UnknownScriptError(f"Cannot run {name!r} of rl-zoo3.{hint} Known scripts: {', '.join(SCRIPTS)}.")
+    missing = [package for package in PLOTTING if importlib.util.find_spec(package) is None]
+    if missing and ".plots." in SCRIPTS[name]:
+        raise UnknownScriptError(f"{name} needs {', '.join(missing)}. Install with: pip install {' '.join(missing)}")
+    _run(SCRIPTS[name], arguments)
+
+
+def train(arguments: Sequence[str]) -> None:
+    """
+    Run ``rl_zoo3.train``.
+
+    :param arguments: Its command line
+    """
+    _run("rl_zoo3.train", arguments)
+
+
+def _run(module: str, arguments: Sequence[str]) -> None:
+    # What we teach the zoo, we teach what is already imported
+    importlib.import_module("rl_zoo3.exp_manager")
+    zoo.install()
+    before = sys.argv
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = before
