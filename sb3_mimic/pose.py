@@ -1,6 +1,9 @@
-"""What a pose vector means: scaled joint angles, then key points, and the errors between two poses."""
+"""What a state vector means: named parts with units, and the errors between two of them."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +11,20 @@ import numpy.typing as npt
 # A pose is taken when its worst key point is closer than this (in m)
 SUCCESS_DISTANCE = 0.05
 
+#: Names of the parts of a robot's pose
+JOINTS, POINTS = "joints", "points"
 # Joints give way at their limits, a little when pushed and more when thrown about: scaled angles are clipped to this
-POSE_BOUND = 2.0
+JOINT_BOUND = 2.0
+# Key points of arms and humanoids are nearer to the origin than this, in m
+POINT_BOUND = 2.0
+
+# In which unit an error is told to people, and how many of it one of the vector's own unit is
+_TOLD_IN: dict[str, tuple[str, float]] = {
+    "rad": ("deg", math.degrees(1)),
+    "m": ("cm", 100.0),
+    "rad/s": ("deg_per_s", math.degrees(1)),
+}
+_SINGULAR = {JOINTS: "joint", POINTS: "keypoint"}
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -20,76 +35,196 @@ def norm(vectors: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
+class Part:
+    """
+    A named part of a state vector. A number of it stands for ``offset + scale * number`` of its unit.
+
+    :param name: Its name: ``joints``, ``points``, ``object``, ``velocity``, or any other
+    :param shape: (n,) numbers, or (n, 3) points, whose errors are Euclidean distances
+    :param unit: Of its values: ``rad``, ``m``, ``rad/s``, or none
+    :param bound: The largest magnitude of a number in the vector; what is beyond is clipped
+    :param scale: Values that one of the vector's numbers stands for, one for each; 1 by default
+    :param offset: Values that zero stands for, one for each; 0 by default
+    :param start: Where in the vector it begins; set by the layout that it is a part of
+    :raises ValueError: When an entry is missing, not finite or not positive
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    unit: str = ""
+    bound: float = math.inf
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples
+        for name in ("shape", "scale", "offset"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.shape) not in (1, 2) or min(self.shape) < 1:
+            raise ValueError(f"The shape of part '{self.name}' must be (n,) or (n, n_coordinates), got {self.shape}")
+        if not self.bound > 0:
+            raise ValueError(f"The bound of part '{self.name}' must be positive, got {self.bound}")
+        for name, values in {"scale": self.scale, "offset": self.offset}.items():
+            if len(values) not in (0, self.size) or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"Part '{self.name}' needs {self.size} finite numbers as {name}, or none, got {values}")
+        if any(value <= 0 for value in self.scale):
+            raise ValueError(f"The scale of part '{self.name}' must be positive, got {self.scale}")
+
+    @property
+    def size(self) -> int:
+        """How many numbers of the vector it takes"""
+        return math.prod(self.shape)
+
+    @property
+    def slice(self) -> slice:
+        """Where in the vector it is"""
+        return slice(self.start, self.start + self.size)
+
+    @property
+    def measure(self) -> str:
+        """What its error is called, with the unit that it is told in, such as ``joint_error_deg``"""
+        unit = _TOLD_IN.get(self.unit, (self.unit, 1.0))[0]
+        return f"{_SINGULAR.get(self.name, self.name)}_error{f'_{unit}' if unit else ''}"
+
+    def numbers(self, vector: FloatArray) -> FloatArray:
+        """:return: Its numbers as they stand in the vector, shape (..., size)"""
+        return np.asarray(vector)[..., self.slice]
+
+    def of(self, vector: FloatArray) -> FloatArray:
+        """:return: Its values in a vector, in its unit, shape (..., \\*shape)"""
+        values = self.numbers(vector)
+        if self.scale:
+            values = values * np.array(self.scale)
+        if self.offset:
+            values = values + np.array(self.offset)
+        return values.reshape(*values.shape[:-1], *self.shape)
+
+    def distances(self, vector: FloatArray, other: FloatArray) -> FloatArray:
+        """
+        How far the values of two vectors are apart: absolute differences of numbers, Euclidean distances of points.
+
+        :param vector: Shape (..., dim)
+        :param other: Shape (..., dim)
+        :return: Shape (..., n), in its unit
+        """
+        difference = self.numbers(vector) - self.numbers(other)
+        if self.scale:
+            difference = difference * np.array(self.scale)
+        if len(self.shape) == 1:
+            return np.abs(difference)
+        return norm(difference.reshape((*difference.shape[:-1], *self.shape)))
+
+    def error(self, vector: FloatArray, other: FloatArray) -> FloatArray:
+        """:return: Mean of the :meth:`distances`, shape (...,), in deg for angles and in cm for lengths"""
+        return np.asarray(self.distances(vector, other).mean(axis=-1) * _TOLD_IN.get(self.unit, ("", 1.0))[1])
+
+
+@dataclass(frozen=True)
 class PoseLayout:
     """
-    The layout of a pose vector ``(n_joints + 3 * n_keypoints,)``: joint angles scaled
-    to [-1, 1] by their range, followed by the key points' positions in metres.
+    The layout of a state vector: its parts, one after the other.
 
     All methods accept any number of leading (batch) dimensions.
 
+    :param parts: From the first to the last
+    :raises ValueError: When there is none, or two have the same name
+    """
+
+    parts: tuple[Part, ...]
+    #: Size of the vector
+    dim: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"A layout needs at least one part, each with a name of its own, got {names}")
+        start, placed = 0, []
+        for part in self.parts:
+            placed.append(replace(part, start=start))
+            start += part.size
+        object.__setattr__(self, "parts", tuple(placed))
+        object.__setattr__(self, "dim", start)
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.parts)
+
+    def __contains__(self, name: str) -> bool:
+        return any(part.name == name for part in self.parts)
+
+    def __getitem__(self, name: str) -> Part:
+        """:raises KeyError: When there is no such part; those that there are are named"""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise KeyError(f"This state has no part '{name}'. Its parts: {', '.join(part.name for part in self.parts)}.")
+
+    def joints(self, pose: FloatArray) -> FloatArray:
+        """:return: Joint angles of a robot's pose, shape (..., n_joints), in rad"""
+        return self[JOINTS].of(pose)
+
+    def keypoints(self, pose: FloatArray) -> FloatArray:
+        """:return: Key points of a robot's pose, shape (..., n_keypoints, 3), in m"""
+        return self[POINTS].of(pose)
+
+    @property
+    def bounds(self) -> npt.NDArray[np.float32]:
+        """The largest magnitude of each number, shape (dim,)"""
+        return np.concatenate([np.full(part.size, part.bound, np.float32) for part in self.parts])
+
+    def select(self, *names: str) -> "PoseLayout":
+        """:return: The layout of a vector that holds these parts alone, in this order"""
+        return PoseLayout(tuple(self[name] for name in names))
+
+    def take(self, vector: FloatArray, *names: str) -> FloatArray:
+        """:return: The numbers of these parts out of a vector, in this order: a vector of ``select(*names)``"""
+        return np.concatenate([self[name].numbers(vector) for name in names], axis=-1)
+
+    def errors(self, vector: FloatArray, other: FloatArray) -> dict[str, FloatArray]:
+        """:return: The error of each part under the name of its measure, such as ``joint_error_deg``, shape (...,)"""
+        return {part.measure: part.error(vector, other) for part in self.parts}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """:return: Plain data that :meth:`from_json` makes the same layout of"""
+        return [
+            {"name": part.name, "shape": list(part.shape), "unit": part.unit, "scale": list(part.scale),
+             "offset": list(part.offset), "bound": part.bound if math.isfinite(part.bound) else None}
+            for part in self.parts
+        ]  # fmt: skip
+
+    @classmethod
+    def from_json(cls, parts: Sequence[dict[str, Any]]) -> "PoseLayout":
+        """
+        :param parts: What :meth:`to_json` gave
+        :return: The layout
+        :raises ValueError: When it is something else
+        """
+        try:
+            read = [{**part, "bound": math.inf if part.get("bound") is None else float(part["bound"])} for part in parts]
+            return cls(tuple(Part(**part) for part in read))
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"This is no layout of a state: {error}") from error
+
+
+def robot_pose(
+    joint_low: Sequence[float], joint_high: Sequence[float], n_keypoints: int, point_bound: float = POINT_BOUND
+) -> PoseLayout:
+    """
     :param joint_low: Lower joint limits, in rad
     :param joint_high: Upper joint limits, in rad
     :param n_keypoints: Number of key points
+    :param point_bound: How far from the origin a key point can be, in m
+    :return: The layout of a robot's pose: ``joints``, scaled to [-1, 1] by their range, and ``points``, its key points
+    :raises ValueError: When a limit is missing or not below the other, or there is no key point
     """
-
-    joint_low: tuple[float, ...]
-    joint_high: tuple[float, ...]
-    n_keypoints: int
-    n_joints: int = field(init=False)
-    #: Half of each joint's range, shape (n_joints,), in rad: the angle that one scaled unit stands for
-    half_range: tuple[float, ...] = field(init=False, repr=False)
-    _middle: tuple[float, ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.joint_low) != len(self.joint_high) or not len(self.joint_low):
-            raise ValueError(
-                f"joint_low and joint_high must have one entry per joint, got {self.joint_low}, {self.joint_high}"
-            )
-        if any(low >= high for low, high in zip(self.joint_low, self.joint_high, strict=True)):
-            raise ValueError(f"Every lower joint limit must be below its upper one, got {self.joint_low}, {self.joint_high}")
-        if self.n_keypoints < 1:
-            raise ValueError(f"A pose needs at least one key point, got n_keypoints={self.n_keypoints}")
-        # Kept ready: they are needed several times at every step
-        object.__setattr__(self, "n_joints", len(self.joint_low))
-        limits = list(zip(self.joint_low, self.joint_high, strict=True))
-        object.__setattr__(self, "half_range", tuple((high - low) / 2 for low, high in limits))
-        object.__setattr__(self, "_middle", tuple((high + low) / 2 for low, high in limits))
-
-    @property
-    def dim(self) -> int:
-        return self.n_joints + 3 * self.n_keypoints
-
-    def pack(self, qpos: FloatArray, keypoints: FloatArray) -> npt.NDArray[np.float32]:
-        """
-        :param qpos: Joint angles, shape (n_joints,), in rad
-        :param keypoints: Key points, shape (n_keypoints, 3), in m
-        :return: The pose vector, shape (dim,)
-        """
-        # Plain numbers: several times faster than small arrays, and this runs at every step
-        scaled = [(q - middle) / half for q, middle, half in zip(qpos.tolist(), self._middle, self.half_range, strict=True)]
-        scaled = [min(max(angle, -POSE_BOUND), POSE_BOUND) for angle in scaled]
-        return np.array(scaled + keypoints.ravel().tolist(), np.float32)
-
-    def joints(self, pose: FloatArray) -> FloatArray:
-        """:return: Joint angles, shape (..., n_joints), in rad"""
-        scaled = np.asarray(pose)[..., : self.n_joints]
-        return np.asarray(scaled * np.array(self.half_range) + np.array(self._middle))
-
-    def keypoints(self, pose: FloatArray) -> FloatArray:
-        """:return: Key points, shape (..., n_keypoints, 3), in m"""
-        pose = np.asarray(pose)
-        return pose[..., self.n_joints :].reshape(*pose.shape[:-1], self.n_keypoints, 3)
-
-    def keypoint_distances(self, pose: FloatArray, other: FloatArray) -> FloatArray:
-        """:return: Distance of each key point to its counterpart, shape (..., n_keypoints), in m"""
-        difference = (pose - other)[..., self.n_joints :]
-        return norm(difference.reshape((*difference.shape[:-1], self.n_keypoints, 3)))
-
-    def joint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
-        """:return: Mean absolute angle difference over the joints, shape (...,), in deg"""
-        difference = np.asarray(pose)[..., : self.n_joints] - np.asarray(other)[..., : self.n_joints]
-        return np.rad2deg(np.abs(difference * np.array(self.half_range)).mean(axis=-1))  # type: ignore[no-any-return]
-
-    def keypoint_error(self, pose: FloatArray, other: FloatArray) -> FloatArray:
-        """:return: Mean distance over the key points, shape (...,), in cm"""
-        return np.asarray(100 * self.keypoint_distances(pose, other).mean(axis=-1))
+    if len(joint_low) != len(joint_high) or not len(joint_low):
+        raise ValueError(f"joint_low and joint_high must have one entry per joint, got {joint_low}, {joint_high}")
+    limits = list(zip(joint_low, joint_high, strict=True))
+    if any(low >= high for low, high in limits):
+        raise ValueError(f"Every lower joint limit must be below its upper one, got {joint_low}, {joint_high}")
+    if n_keypoints < 1:
+        raise ValueError(f"A pose needs at least one key point, got n_keypoints={n_keypoints}")
+    half_range = tuple((high - low) / 2 for low, high in limits)
+    middle = tuple((high + low) / 2 for low, high in limits)
+    joints = Part(JOINTS, (len(limits),), "rad", JOINT_BOUND, half_range, middle)
+    return PoseLayout((joints, Part(POINTS, (n_keypoints, 3), "m", point_bound)))

@@ -157,7 +157,7 @@ def test_goals_are_photographs_of_states(env_id, make_env):
 @pytest.mark.parametrize("env_id", POSE_IDS)
 def test_poses_cover_the_whole_range_and_differ(env_id, make_env):
     env = make_env(env_id)
-    n_joints = env.unwrapped.pose_layout.n_joints
+    n_joints = env.unwrapped.pose_layout["joints"].size
     poses = []
     for seed in range(200):
         env.reset(seed=seed)

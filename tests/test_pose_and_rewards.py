@@ -1,35 +1,58 @@
 """Pose vectors and reward terms, by numbers worked out by hand."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 
 from sb3_mimic.envs.tasks.rewards import REWARD_TERMS, Reward
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import JOINTS, POINTS, Part, PoseLayout, robot_pose
 
-LAYOUT = PoseLayout((-1.0, 0.0), (1.0, 4.0), 1)
+LAYOUT = robot_pose((-1.0, 0.0), (1.0, 4.0), 1)
 
 
-def test_pack_and_unpack():
-    pose = LAYOUT.pack(np.array([0.5, 4.0]), np.array([[1.0, 2.0, 3.0]]))
-    np.testing.assert_allclose(pose, [0.5, 1, 1, 2, 3])
-    np.testing.assert_allclose(LAYOUT.joints(pose), [0.5, 4.0])
-    np.testing.assert_allclose(LAYOUT.keypoints(pose), [[1, 2, 3]])
+def test_parts_have_values_in_their_units():
+    pose = np.array([0.5, 1, 1, 2, 3], np.float32)
+    np.testing.assert_allclose(LAYOUT[JOINTS].of(pose), [0.5, 4.0])
+    np.testing.assert_allclose(LAYOUT[POINTS].of(pose), [[1, 2, 3]])
+    np.testing.assert_array_equal(LAYOUT.joints(pose), LAYOUT[JOINTS].of(pose))
+    np.testing.assert_array_equal(LAYOUT.keypoints(pose[None]), [[[1, 2, 3]]])
+    np.testing.assert_array_equal(LAYOUT.bounds, [2] * 5)
+    with pytest.raises(KeyError, match=r"no part 'object'\. Its parts: joints, points"):
+        LAYOUT["object"]
+
+
+def test_layouts_are_composed_selected_and_written():
+    velocity = Part("velocity", (2,), "rad/s", bound=10.0)
+    layout = PoseLayout((*LAYOUT, velocity))
+    assert (layout.dim, layout["velocity"].slice) == (7, slice(5, 7))
+    assert layout.select(JOINTS, POINTS) == LAYOUT
+    assert PoseLayout.from_json(json.loads(json.dumps(layout.to_json()))) == layout
+    vector, other = np.arange(7.0), np.arange(7.0)
+    other[6] += 1
+    np.testing.assert_array_equal(layout.take(vector, "velocity", JOINTS), [5, 6, 0, 1])
+    errors = layout.errors(vector, other)
+    assert list(errors) == ["joint_error_deg", "keypoint_error_cm", "velocity_error_deg_per_s"]
+    assert errors["velocity_error_deg_per_s"] == pytest.approx(np.rad2deg(0.5))
+    with pytest.raises(ValueError, match="name of its own"):
+        PoseLayout((velocity, velocity))
+    with pytest.raises(ValueError, match="no layout"):
+        PoseLayout.from_json([{"nonsense": 1}])
 
 
 def test_errors():
     one, other = np.array([0.0, 0, 0, 0, 0]), np.array([0.5, -0.25, 0.03, 0, 0.04])
     # 0.5 x 1 rad and 0.25 x 2 rad
-    assert LAYOUT.joint_error(one, other) == pytest.approx(np.rad2deg(0.5))
-    assert LAYOUT.keypoint_error(one, other) == pytest.approx(5)
-    assert LAYOUT.joint_error(np.stack([one, one]), np.stack([other, one])).shape == (2,)
+    assert LAYOUT[JOINTS].error(one, other) == pytest.approx(np.rad2deg(0.5))
+    assert LAYOUT[POINTS].error(one, other) == pytest.approx(5)
+    assert LAYOUT[JOINTS].error(np.stack([one, one]), np.stack([other, one])).shape == (2,)
 
 
 @pytest.mark.parametrize("arguments", [((0,), (0,), 1), ((0, 0), (1,), 1), ((), (), 1), ((0,), (1,), 0)])
 def test_impossible_layouts_are_refused(arguments):
     with pytest.raises(ValueError, match=r"joint|key point"):
-        PoseLayout(*arguments)
+        robot_pose(*arguments)
 
 
 INFO = {
@@ -62,7 +85,7 @@ def test_every_term_is_what_its_name_says():
 
 
 def test_sparse_reward_is_zero_only_where_every_keypoint_is_near():
-    layout = PoseLayout((-1.0,), (1.0,), 2)
+    layout = robot_pose((-1.0,), (1.0,), 2)
     desired = np.zeros((3, 7))
     achieved = np.array([[1, 0.04, 0, 0, 0, 0, 0.04], [0, 0.04, 0.04, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -0.06]])
     reward = Reward({"sparse": 1.0}, layout)

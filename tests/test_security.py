@@ -175,10 +175,10 @@ def test_no_loader_of_ours_unpickles():
             found[str(file.relative_to(package))] = used
     # Of the arguments a safe loader, of arrays those that hold no objects; states of runs are handed payloads above
     assert found == {
-        "agents.py": ["pickle", "VecNormalize.load", "].load("],
-        "arguments.py": ["yaml.load("],
-        "resuming.py": ["np.load("],
-        "run_file.py": ["np.load("],
+        "agents/loading.py": ["pickle", "VecNormalize.load", "].load("],
+        "runs/arguments.py": ["yaml.load("],
+        "runs/resuming.py": ["np.load("],
+        "checkpoints/state_file.py": ["np.load("],
     }
 
 

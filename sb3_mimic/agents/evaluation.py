@@ -14,7 +14,7 @@ from sb3_mimic.agents.imitation import follow
 from sb3_mimic.agents.loading import Agent
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.registration import WALK_ID
-from sb3_mimic.pose import SUCCESS_DISTANCE
+from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]
@@ -56,13 +56,13 @@ class _Episode:
 
     def record(self, pose: FloatArray, last_step: int) -> None:
         self.n_steps += 1
-        distances = self.layout.keypoint_distances(pose, self.target)
+        distances = self.layout[POINTS].distances(pose, self.target)
         self.n_held = self.n_held + 1 if np.linalg.norm(distances) < HELD_DISTANCE else 0
         self.is_held = self.is_held or self.n_held >= HELD_STEPS
         if self.n_steps == last_step:
             self.worst = float(distances.max())
-            self.joint_error = float(self.layout.joint_error(pose, self.target))
-            self.keypoint_error = float(self.layout.keypoint_error(pose, self.target))
+            self.joint_error = float(self.layout[JOINTS].error(pose, self.target))
+            self.keypoint_error = float(self.layout[POINTS].error(pose, self.target))
 
 
 def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
@@ -203,9 +203,9 @@ def _measure_translator(agent: Agent, env: gym.Env[Any, Any]) -> dict[str, Any]:
         agent.act(observation)
         durations.append(1000 * (time.perf_counter() - start))
     results = {
-        "translator_joint_error_deg": _measure(layout.joint_error(poses, targets), np.median),
+        "translator_joint_error_deg": _measure(layout[JOINTS].error(poses, targets), np.median),
         "decision_ms": _measure(durations, np.median),
     }
     if translator.state_dim == layout.dim:
-        results["translator_keypoint_error_cm"] = _measure(layout.keypoint_error(poses, targets))
+        results["translator_keypoint_error_cm"] = _measure(layout[POINTS].error(poses, targets))
     return results

@@ -12,7 +12,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents.loading import Agent
 from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
 from sb3_mimic.pictures.files import caption, enlarge
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import POINTS, PoseLayout
 from sb3_mimic.translator.base import Translator
 
 Picture = npt.NDArray[np.uint8]
@@ -50,11 +50,11 @@ class PictureReader:
         :param own_picture: The robot's own frame, shape (height, width, 3)
         :param own_pose: Its pose at that moment, shape (dim,)
         """
-        if np.linalg.norm(self.layout.keypoint_distances(own_pose, self.estimate)) >= REFINING_DISTANCE:
+        if np.linalg.norm(self.layout[POINTS].distances(own_pose, self.estimate)) >= REFINING_DISTANCE:
             return
         misreading = self.translator.predict(own_picture) - own_pose
         corrected = self.first_estimate - misreading
-        if self.layout.keypoint_distances(corrected, self.first_estimate).max() <= LARGEST_CORRECTION:
+        if self.layout[POINTS].distances(corrected, self.first_estimate).max() <= LARGEST_CORRECTION:
             self.estimate = self.estimate + CORRECTION_RATE * (corrected - self.estimate)
 
 

@@ -158,8 +158,8 @@ def _imitate(args: argparse.Namespace) -> None:
             if truth is not None:
                 for what, pose in (("read", result.estimate), ("taken", result.taken)):
                     progress.write(
-                        f"    pose {what}: joint error {layout.joint_error(pose, truth):.2f} deg,"
-                        f" key-point error {layout.keypoint_error(pose, truth):.2f} cm"
+                        f"    pose {what}: joint error {layout['joints'].error(pose, truth):.2f} deg,"
+                        f" key-point error {layout['points'].error(pose, truth):.2f} cm"
                     )
     env.close()
     pictures.write_animation(args.output, frames, fps=25)

@@ -17,7 +17,7 @@ from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.world.checks import checked_action, checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.pose import POSE_BOUND, PoseLayout
+from sb3_mimic.pose import POINT_BOUND, PoseLayout
 
 Observation = dict[str, Any]
 
@@ -79,8 +79,8 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
                 display.warn_without_display()
 
         n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
-        pose = spaces.Box(-POSE_BOUND, POSE_BOUND, (goal.layout.dim,), np.float32)
-        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POSE_BOUND] * 3 * n_keypoints, np.float32)
+        pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
+        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POINT_BOUND] * 3 * n_keypoints, np.float32)
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {

@@ -184,10 +184,10 @@ class TranslatorCallback(BaseCallback):
         # (n, C, H, W) -> (n, H, W, C)
         images = sample.images.transpose(0, 2, 3, 1)
         states = self.translator.predict(images)
-        self.logger.record("translator/joint_error_deg", float(np.median(self.layout.joint_error(states, sample.states))))
+        self.logger.record("translator/joint_error_deg", float(np.median(self.layout["joints"].error(states, sample.states))))
         if self.translator.state_dim < self.layout.dim:
             return
-        self.logger.record("translator/keypoint_error_cm", float(self.layout.keypoint_error(states, sample.states).mean()))
+        self.logger.record("translator/keypoint_error_cm", float(self.layout["points"].error(states, sample.states).mean()))
         if self.picture_freq and self.n_rollouts % self.picture_freq == 0:
             poses = {"true": sample.states[0], "read": states[0]}
             picture = self.training_env.env_method("draw_poses", images[0], poses, indices=0)[0]

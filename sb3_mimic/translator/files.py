@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors.torch import save
 from sb3_mimic import keys
 from sb3_mimic.errors import TranslatorFileError
 from sb3_mimic.extractors.spaces import COLORS
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import PoseLayout, robot_pose
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
 
@@ -25,7 +25,8 @@ TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator,)
 
 # Under this name the description stands in the file's metadata, as JSON
 METADATA_KEY = "sb3_mimic.translator"
-FORMAT_VERSION = 1
+# Version 1 gave joint limits and a number of key points in place of the parts of a layout
+FORMAT_VERSION, FIRST_VERSION = 2, 1
 MAX_BYTES = 256 * 2**20
 # Far beyond what any description needs (in characters), and any picture (in pixels)
 MAX_DESCRIPTION, MAX_SIDE = 4096, 1024
@@ -80,8 +81,7 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
         "class": type(translator).__name__,
         "kwargs": translator.get_constructor_parameters(),
         "image_shape": [translator.n_channels, translator.height, translator.width],
-        "pose_layout": pose_layout
-        and {name: asdict(pose_layout)[name] for name in ("joint_low", "joint_high", "n_keypoints")},
+        "pose_layout": pose_layout and pose_layout.to_json(),
     }
     weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
     try:
@@ -181,14 +181,16 @@ def replace_translator(translator: Translator, path: str | Path, pose_layout: Po
 
 
 def _described(content: Any) -> TranslatorDescription:
-    if content["version"] != FORMAT_VERSION:
-        raise ValueError(f"its version is {content['version']!r}, and only {FORMAT_VERSION} is known")
+    if content["version"] not in (FIRST_VERSION, FORMAT_VERSION):
+        raise ValueError(f"its version is {content['version']!r}, and only those up to {FORMAT_VERSION} are known")
     layout = content["pose_layout"]
-    if layout is not None:
+    if layout is not None and content["version"] == FORMAT_VERSION:
+        layout = PoseLayout.from_json(layout)
+    elif layout is not None:
         low, high = (tuple(float(angle) for angle in layout[name]) for name in ("joint_low", "joint_high"))
         if not np.isfinite(low + high).all():
             raise ValueError(f"joint limits must be finite, got {low}, {high}")
-        layout = PoseLayout(low, high, int(layout["n_keypoints"]))
+        layout = robot_pose(low, high, int(layout["n_keypoints"]))
     return TranslatorDescription(str(content["class"]), dict(content["kwargs"]), tuple(content["image_shape"]), layout)
 
 

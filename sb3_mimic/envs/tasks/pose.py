@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.tasks.rewards import components, sparse
 from sb3_mimic.envs.world.robot import Robot
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINTS, PoseLayout, robot_pose
 
 
 class Goal(Protocol):
@@ -37,7 +37,7 @@ class PoseGoal:
 
     def __init__(self, robot: Robot):
         self.robot = robot
-        self.layout = PoseLayout(tuple(robot.joint_low.tolist()), tuple(robot.joint_high.tolist()), len(robot.keypoints))
+        self.layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints))
 
     def randomise(self, rng: np.random.Generator) -> None:
         """Put the robot into a random pose, drawn evenly over the whole range of every joint."""
@@ -53,13 +53,17 @@ class PoseGoal:
         goal = np.asarray(goal, np.float64)
         if goal.shape != (self.layout.dim,) or not np.isfinite(goal).all():
             raise ValueError(
-                f"A desired_goal must be {self.layout.dim} finite numbers: {self.layout.n_joints} joint angles scaled to"
-                f" [-1, 1] and {self.layout.n_keypoints} key points of 3 coordinates in m. Got shape {goal.shape}: {goal}"
+                f"A desired_goal must be {self.layout.dim} finite numbers: {self.layout[JOINTS].size} joint angles scaled to"
+                f" [-1, 1] and {self.layout[POINTS].shape[0]} key points of 3 coordinates in m. Got shape {goal.shape}: {goal}"
             )
         self.robot.reset(np.clip(self.layout.joints(goal), self.robot.joint_low, self.robot.joint_high))
 
     def measure(self) -> npt.NDArray[np.float32]:
-        return self.layout.pack(self.robot.qpos, self.robot.keypoints)
+        joints = self.layout[JOINTS]
+        # Plain numbers: several times faster than small arrays, and this runs at every step
+        angles = zip(self.robot.qpos.tolist(), joints.offset, joints.scale, strict=True)
+        scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, middle, half in angles]
+        return np.array(scaled + self.robot.keypoints.ravel().tolist(), np.float32)
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """A pose is taken when every key point is within 5 cm of its target."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.pose import SUCCESS_DISTANCE, PoseLayout
+from sb3_mimic.pose import JOINTS, SUCCESS_DISTANCE, PoseLayout
 
 # From this part of its range on, either side of the middle, a joint is said to be at its limit
 LIMIT = 0.99
@@ -50,8 +50,9 @@ def _square(scalar: Scalar) -> Scalar:
 
 def joint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance in joint space, in rad"""
-    # half_range has an entry for each joint: what comes after the joints is left out
-    return sum(_square((a - d) * half) for a, d, half in zip(achieved, desired, layout.half_range, strict=False)) ** 0.5
+    # There is a scale for each joint: what comes after the joints is left out
+    half_range = layout[JOINTS].scale
+    return sum(_square((a - d) * half) for a, d, half in zip(achieved, desired, half_range, strict=False)) ** 0.5
 
 
 def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
@@ -62,7 +63,7 @@ def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: 
 
 def keypoint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance over all coordinates of all key points, in m"""
-    n_joints = layout.n_joints
+    n_joints = layout[JOINTS].size
     return sum(_square(a - d) for a, d in zip(achieved[n_joints:], desired[n_joints:], strict=True)) ** 0.5
 
 
@@ -74,12 +75,15 @@ def keypoint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, inf
 
 def electricity(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True)) / layout.n_joints
+    return (
+        sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True))
+        / layout[JOINTS].size
+    )
 
 
 def sparse(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """0 where every key point is within 5 cm of its target, -1 elsewhere"""
-    differences = [a - d for a, d in zip(achieved, desired, strict=True)][layout.n_joints :]
+    differences = [a - d for a, d in zip(achieved, desired, strict=True)][layout[JOINTS].size :]
     is_near: Scalar = 1.0
     for x, y, z in zip(*[iter(differences)] * 3, strict=True):
         is_near = is_near * (x * x + y * y + z * z < SUCCESS_DISTANCE**2)
@@ -88,7 +92,7 @@ def sparse(layout: PoseLayout, achieved: Vector, desired: Vector, info: Componen
 
 def joints_at_limits(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Fraction of the joints that are at the end of their range"""
-    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[: layout.n_joints]) / layout.n_joints
+    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[: layout[JOINTS].size]) / layout[JOINTS].size
 
 
 def pixel_error(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
@@ -103,7 +107,7 @@ def pixel_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: 
 
 def stall_torque(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return sum(_square(torque) for torque in info["action"]) / layout.n_joints
+    return sum(_square(torque) for torque in info["action"]) / layout[JOINTS].size
 
 
 REWARD_TERMS: dict[str, Term] = {
