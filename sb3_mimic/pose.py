@@ -176,6 +176,18 @@ class PoseLayout:
         """:return: The layout of a vector that holds these parts alone, in this order"""
         return PoseLayout(tuple(self[name] for name in names))
 
+    def leading(self, dim: int) -> "PoseLayout":
+        """
+        :param dim: Size of a vector that holds only the first parts
+        :return: The layout of that vector
+        :raises ValueError: When no first parts have that size together
+        """
+        for n_parts in range(1, len(self.parts) + 1):
+            if sum(part.size for part in self.parts[:n_parts]) == dim:
+                return PoseLayout(self.parts[:n_parts])
+        sizes = ", ".join(f"{part.name} ({part.size})" for part in self.parts)
+        raise ValueError(f"A state of {sizes} has no first parts with {dim} numbers together.")
+
     def take(self, vector: FloatArray, *names: str) -> FloatArray:
         """:return: The numbers of these parts out of a vector, in this order: a vector of ``select(*names)``"""
         return np.concatenate([self[name].numbers(vector) for name in names], axis=-1)
