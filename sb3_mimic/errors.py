@@ -9,6 +9,30 @@ class PictureError(MimicError, ValueError):
     """A picture, or the truth beside it, cannot be read or written."""
 
 
+class OutputError(MimicError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
+class InputError(MimicError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class PackageError(MimicError, ImportError):
+    """A package, class or function that was named cannot be imported."""
+
+
+class UnknownEnvError(MimicError, ValueError):
+    """No environment is registered under an id."""
+
+
+class UnsuitableEnvError(MimicError, TypeError):
+    """An environment lacks what is needed of it, or does not fit the agent."""
+
+
+class UnreplayableRunError(MimicError, ValueError):
+    """An agent cannot be replayed in the environment that it was trained in."""
+
+
 class AgentNotFoundError(MimicError, FileNotFoundError):
     """There is no such trained agent."""
 

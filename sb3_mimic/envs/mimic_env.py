@@ -106,6 +106,11 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         return self.goal.layout
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints, in the order of a pose"""
+        return tuple(self.robot.spec.joints)
+
+    @property
     def achieved_goal(self) -> npt.NDArray[np.float32]:
         """The present pose, shape (goal_dim,), whether or not it is part of the observation"""
         return self._achieved.copy()
