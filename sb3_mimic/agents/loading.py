@@ -58,7 +58,7 @@ def find_agents(algo: str = "ppo", folder: str | None = None) -> list[str]:
 
 
 def file_name(env_id: str) -> str:
-    """:return: What the zoo calls files and folders of an environment, whose id may have slashes, and a module before a colon"""
+    """:return: What the zoo calls files of an environment, whose id may have slashes, and a module before a colon"""
     return env_id.rpartition(":")[2].replace("/", "-")
 
 

@@ -1,6 +1,7 @@
 """Gives a trained agent a translator of a user's own class."""
 
 from pathlib import Path
+from typing import Any
 
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.errors import InputError, TranslatorFileError
@@ -28,19 +29,17 @@ def give_translator(
         raise InputError(f"{translator_class!r} is no translator. Give a subclass of {Translator.__module__}.Translator.")
     before = agent.translator
     translator, layout = load_translator(path, [translator_class])
-    for what, given, needed in (
-        ("pictures", *((each.n_channels, each.height, each.width) for each in (translator, before))),
-        ("states", translator.state_dim, before.state_dim),
-    ):
-        if given != needed:
-            raise TranslatorFileError(
-                f"{path} does not fit the agent: it reads {what} of size {given}, and the agent's {needed}."
-            )
-    if pose_layout is not None and layout not in (None, pose_layout):
-        raise TranslatorFileError(
-            f"{path} does not fit the agent: it reads poses of {layout}, and the agent's are of {pose_layout}."
-        )
-    policy = agent.model.policy
+    needed: dict[str, Any] = {"pictures": (before.n_channels, before.height, before.width), "states": before.state_dim}
+    given: dict[str, Any] = {
+        "pictures": (translator.n_channels, translator.height, translator.width),
+        "states": translator.state_dim,
+    }
+    if pose_layout is not None and layout is not None:
+        needed, given = {**needed, "poses": pose_layout}, {**given, "poses": layout}
+    for what, size in needed.items():
+        if given[what] != size:
+            raise TranslatorFileError(f"{path} does not fit the agent: it reads {what} of {given[what]}, the agent {size}.")
+    policy: Any = agent.model.policy
     parameters = translator.get_constructor_parameters()
     # The policy gives the size of the state itself, unless it was told
     if "state_dim" not in (policy.translator_kwargs or {}):

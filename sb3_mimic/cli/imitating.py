@@ -7,6 +7,9 @@ from typing import Any
 
 from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, load, picture_size, positive
 
+# Frames per second of an animation
+FPS = 25
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands of this module to the parser's."""
@@ -61,23 +64,16 @@ def _imitate(args: argparse.Namespace) -> None:
         height, width = picture_size(env, keys.IMAGE)
         targets = [read_picture(path, width, height) for path in args.image]
         truths = [read_truth(path, args.env, layout.dim) for path in args.image]
-        is_angles = "joints" in layout
-        with (
-            torch_threads(1),
-            tqdm(total=len(targets), unit="picture") as progress,
-            AnimationWriter(args.output, 25) as writer,
-        ):
+        unit, digits = (" (deg)", 1) if "joints" in layout else ("", 3)
+        with AnimationWriter(args.output, FPS) as writer, torch_threads(1), tqdm(total=len(targets), unit="picture") as bar:
             results = imitate(agent, env, targets, args.steps, on_frame=writer.write)
             for path, truth, result in zip(args.image, truths, results, strict=True):
-                progress.update()
-                pose = ", ".join(
-                    f"{name} {value:.{1 if is_angles else 3}f}" for name, value in describe(env, result.estimate).items()
-                )
-                progress.write(f"{path}: estimated pose{' (deg)' if is_angles else ''}: {pose}")
-                if truth is None:
-                    continue
-                for what, vector in (("read", result.estimate), ("taken", result.taken)):
-                    progress.write(f"    pose {what}: {_errors(layout, vector, truth)}")
+                bar.update()
+                pose = ", ".join(f"{name} {value:.{digits}f}" for name, value in describe(env, result.estimate).items())
+                bar.write(f"{path}: estimated pose{unit}: {pose}")
+                if truth is not None:
+                    bar.write(f"    pose read: {_errors(layout, result.estimate, truth)}")
+                    bar.write(f"    pose taken: {_errors(layout, result.taken, truth)}")
     print(f"Wrote {args.output}")
 
 

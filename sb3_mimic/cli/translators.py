@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
         "--class",
         dest="translator_class",
         metavar="NAME",
-        help="the translator's class, if it is your own: package.module.Name",
+        help="its class, if it is your own: package.module.Name",
     )
     importing.add_argument("-o", "--output", type=Path, required=True, help="the .zip to write")
     importing.set_defaults(run=_import_translator)

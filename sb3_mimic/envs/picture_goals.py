@@ -223,8 +223,8 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         :param desired: Shape (..., dim)
         :return: Whether one is within the tolerance of the other, shape (...,)
         """
-        return np.all([(part.distances(achieved, desired) <= self._tolerance[part.name]).all(axis=-1)
-                       for part in self.pose_layout], axis=0)  # fmt: skip
+        is_near = [(part.distances(achieved, desired) <= self._tolerance[part.name]).all(axis=-1) for part in self.pose_layout]
+        return np.asarray(np.all(is_near, axis=0))
 
     def _computed(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating], info: Any) -> Any:
         if self._reward == "sparse":
@@ -236,7 +236,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         """:return: The space of the observation"""
         picture = spaces.Box(0, 255, (self.size, self.size, 3), np.uint8)
         vector = spaces.Box(-self.pose_layout.bounds, self.pose_layout.bounds, dtype=np.float32)
-        every = {
+        every: dict[str, spaces.Space[Any]] = {
             **dict(zip(GOAL_KEYS, (vector, vector, picture, picture), strict=True)),
             **(own.spaces if isinstance(own, spaces.Dict) else {keys.OBSERVATION: own}),
         }
@@ -313,8 +313,8 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
 
     def _observe(self) -> Observation:
         own = dict(self._own) if isinstance(self._own, dict) else {keys.OBSERVATION: self._own}
-        values = (self._achieved, self._desired, self._image, self._desired_image)
-        return own | {key: value.copy() for key, value in zip(GOAL_KEYS, values, strict=True)}
+        goals = {keys.ACHIEVED_GOAL: self.achieved_goal, keys.DESIRED_GOAL: self.desired_goal}
+        return {**own, **goals, keys.IMAGE: self._image.copy(), keys.DESIRED_IMAGE: self._desired_image.copy()}
 
 
 def _tolerances(tolerance: float | Mapping[str, float], layout: PoseLayout) -> dict[str, float]:
