@@ -178,9 +178,10 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
     :param show_progress: Whether to show a progress bar
     :return: The measures
     """
+    stages, shown = [""], getattr(env.observation_space, "spaces", {})
+    can_look = agent.has_translator and keys.DESIRED_IMAGE in shown
     # One that only sees its goal always acts on a picture
-    stages = [""]
-    if agent.has_translator and agent.reads_goal:
+    if can_look and agent.reads_goal:
         stages += ["_from_image", "_from_image_read_once"] if POINTS in Goals.of(env).layout else ["_from_image"]
     results: dict[str, Any] = {}
     for stage in stages:
@@ -188,7 +189,7 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
         bar = tqdm(seeds, desc=f"{name}{stage.replace('_', ' ')}", disable=not show_progress)
         episodes = [_run(agent, env, plain, seed, stage).measures() for seed in bar]
         results |= {f"{key}{stage}": _measure(each[key] for each in episodes) for key in episodes[0]}
-    return results | (_measure_translator(agent, env) if agent.has_translator else {})
+    return results | (_measure_translator(agent, env) if can_look else {})
 
 
 def _run(agent: Agent, env: Env, plain: Env, seed: int, stage: str) -> _Episode:

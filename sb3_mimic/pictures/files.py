@@ -22,7 +22,7 @@ MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 ANIMATIONS = (".gif", ".mp4")
 # A GIF's one palette is taken from so many frames, each reduced by this factor along both sides
-PALETTE_FRAMES, PALETTE_STRIDE = 16, 2
+PALETTE_FRAMES, PALETTE_STRIDE = 8, 2
 N_COLORS = 256
 # Steps of 16-bit grey that make one of 8-bit grey: 65535 becomes 255
 GREY_STEP = 257
@@ -193,7 +193,7 @@ class AnimationWriter:
         shape = self._shape or frame.shape
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
             raise PictureError(
-                f"A frame must be uint8 of shape (height, width, 3), like all others of its animation ({shape}),"
+                f"A frame must be uint8 of shape {shape}, as the first one, and (height, width, 3),"
                 f" got {frame.dtype} of shape {frame.shape}"
             )
         self._shape = shape
