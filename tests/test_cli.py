@@ -1,21 +1,26 @@
-"""The command line, and pictures of every kind, hostile ones too."""
+"""The command line: what each command does, writes and refuses."""
 
-import io
 import json
 import shutil
-import struct
-import zlib
+from importlib.metadata import version
+from pathlib import Path
 
+import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Dict
 from PIL import Image
+from stable_baselines3 import PPO
 
 from sb3_mimic.agents.tables import value_of, write_between_marks
 from sb3_mimic.cli.main import main
-from sb3_mimic.errors import NoTranslatorError, PictureError
-from sb3_mimic.pictures import files as pictures
+from sb3_mimic.errors import OutputError
+from sb3_mimic.pictures import read_truth
+from sb3_mimic.policies import StatePolicy
 from sb3_mimic.runs.shipped import trained_agents_folder
+from sb3_mimic.translator.convnet import ConvNetTranslator
+from sb3_mimic.translator.files import save_translator
 
 ENV_ID = "MimicReacher3D-v0"
 
@@ -27,49 +32,6 @@ def photograph(tmp_path):
     return path
 
 
-def png_header_only(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims to be large"""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
-def encoded(picture: Image.Image, kind: str) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, kind)
-    return stream.getvalue()
-
-
-GOOD_PNG = encoded(Image.new("RGB", (64, 64), "red"), "PNG")
-HOSTILE = {
-    "text.png": (b"this is no picture", "no PNG or JPEG"),
-    "empty.png": (b"", "no PNG or JPEG"),
-    "gif.png": (encoded(Image.new("RGB", (64, 64)), "GIF"), "no PNG or JPEG"),
-    "bmp.jpg": (encoded(Image.new("RGB", (64, 64)), "BMP"), "no PNG or JPEG"),
-    "truncated.png": (GOOD_PNG[: len(GOOD_PNG) // 2], "truncated"),
-    "truncated.jpg": (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:700], "truncated"),
-    "huge.png": (png_header_only(13000, 13000), "pixels"),
-    "bomb.png": (png_header_only(100_000, 100_000), "too many pixels"),
-    "hollow.png": (png_header_only(64, 64), "truncated"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_pictures_give_one_clear_error(name, tmp_path, capsys):
-    content, message = HOSTILE[name]
-    path = tmp_path / name
-    path.write_bytes(content)
-    assert main(["imitate", "--env", ENV_ID, "--image", str(path), "-o", str(tmp_path / "out.gif")]) == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    assert message in error[0]
-    assert name in error[0]
-    assert not (tmp_path / "out.gif").exists()
-
-
 def test_missing_pictures_and_folders_are_named(tmp_path, capsys, photograph):
     cases = [
         (["imitate", "--env", ENV_ID, "--image", str(tmp_path / "nowhere.png")], "nowhere.png"),
@@ -79,72 +41,52 @@ def test_missing_pictures_and_folders_are_named(tmp_path, capsys, photograph):
         (["imitate", "--env", ENV_ID, "--image", str(photograph), "-f", str(tmp_path)], "rl_zoo3.train"),
         (["photograph", "--env", ENV_ID, "-o", str(tmp_path / "pose.jpg")], ".png"),
         (["photograph", "--env", "MimicReacher3DState-v0", "-o", str(tmp_path / "pose.png")], "without 'State'"),
-        (["evaluate", "--env", ENV_ID, "--episodes", "1"], "at least 2"),
+        (["evaluate", "--env", ENV_ID, "--episodes", "1", "-o", str(tmp_path / "x.json")], "at least 2"),
+        (["photograph", "--env", "MimicReacher3-v0"], "Did you mean MimicReacher3D-v0"),
+        (["photograph", "--env", "CartPole-v1"], "PictureGoals"),
+        (["imitate", "--env", "Nothing-v0", "--image", str(photograph)], "--gym-packages"),
+        (["evaluate", "--env", ENV_ID, "--gym-packages", "no_such_package"], "no_such_package cannot be imported"),
     ]
     for arguments, message in cases:
         capsys.readouterr()
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
-    for arguments in (["imitate"], ["photograph", "--env", "Nothing-v0"], []):
+    for arguments in (["imitate"], ["evaluate", "--episodes", "0", "--all"], []):
         with pytest.raises(SystemExit, match="2"):
             main(arguments)
 
 
-def test_too_large_a_file_is_not_read(tmp_path, monkeypatch):
-    path = tmp_path / "large.png"
-    path.write_bytes(GOOD_PNG)
-    monkeypatch.setattr(pictures, "MAX_BYTES", 10)
-    with pytest.raises(PictureError, match="MiB"):
-        pictures.read_picture(path, 64, 64)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "LA", "1", "I;16"])
-def test_pictures_of_every_mode_are_read(mode, tmp_path):
-    path = tmp_path / "picture.png"
-    Image.new("L", (64, 64), 200).convert(mode if mode != "I;16" else "I").convert(mode).save(path)
-    assert pictures.read_picture(path, 64, 64).shape == (64, 64, 3)
-
-
-def test_transparency_becomes_white_and_other_sizes_are_fitted(tmp_path):
-    path = tmp_path / "picture.png"
-    Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(path)
-    assert (pictures.read_picture(path, 64, 64) == 255).all()
-    Image.new("RGB", (200, 100), "blue").save(path)
-    fitted = pictures.read_picture(path, 64, 64)
-    assert (fitted[32, 32] == (0, 0, 255)).all()
-    assert (fitted[0, 32] == 255).all(), "the shape is kept: what is missing is white"
-
-
-def test_exif_orientation_is_honoured(tmp_path):
-    path = tmp_path / "picture.jpg"
-    picture = Image.new("RGB", (64, 64), "white")
-    picture.paste("black", (0, 0, 64, 32))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    picture.save(path, exif=exif, quality=95)
-    read = pictures.read_picture(path, 64, 64)
-    assert read[:20].mean() > 200 > 50 > read[-20:].mean()
-
-
-def test_photograph_writes_picture_and_truth(photograph):
-    truth = json.loads(photograph.with_suffix(".json").read_text())
-    assert truth["env"] == ENV_ID
-    assert len(truth["pose"]) == 9
-    assert set(truth["joints_deg"]) == {"shoulder_yaw", "shoulder_pitch", "elbow"}
+def test_photograph_writes_a_picture_with_its_truth(photograph, capsys):
     assert iio.imread(photograph).shape == (64, 64, 3)
-    np.testing.assert_allclose(pictures.read_truth(photograph, ENV_ID, 9), truth["pose"], rtol=1e-6)
-    assert pictures.read_truth(photograph, "MimicReacherPlane-v0", 8) is None
+    truth = read_truth(photograph, ENV_ID, 9)
+    assert list(photograph.parent.iterdir()) == [photograph]
+    env = gym.make(ENV_ID)
+    observation, _ = env.reset(seed=1000)
+    env.close()
+    np.testing.assert_array_equal(iio.imread(photograph), observation["desired_image"])
+    np.testing.assert_allclose(truth, observation["desired_goal"], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[]", '{"env": "MimicReacher3D-v0"}', '{"env": "MimicReacher3D-v0", "pose": [1, 2]}']
-)
-def test_a_damaged_truth_is_named(content, photograph, capsys):
-    photograph.with_suffix(".json").write_text(content)
-    assert main(["imitate", "--env", ENV_ID, "--image", str(photograph)]) == 2
-    assert "pose.json" in capsys.readouterr().err
+def test_json_of_somebody_else_beside_a_picture_is_left_alone(photograph, tmp_path):
+    beside = photograph.with_suffix(".json")
+    beside.write_text('{"annotations": []}')
+    assert main(["imitate", "--env", ENV_ID, "--image", str(photograph), "-o", str(tmp_path / "x.gif"), "--steps", "2"]) == 0
+    assert main(["photograph", "--env", ENV_ID, "-o", str(photograph)]) == 0
+    assert beside.read_text() == '{"annotations": []}'
 
 
+def test_imitate_writes_what_it_does(photograph, tmp_path, capsys):
+    output = tmp_path / "out.gif"
+    assert main(["imitate", "--env", ENV_ID, "--image", str(photograph), "-o", str(output), "--steps", "9"]) == 0
+    # Every second step and the last
+    assert iio.imread(output).shape == (5, 480, 960, 3)
+    printed = capsys.readouterr()
+    assert "estimated pose (deg): shoulder_yaw" in printed.out
+    assert "pose taken: joint error" in printed.out
+    assert "picture" in printed.err, "progress is shown"
+
+
+@pytest.mark.slow
 # imageio's reader of MP4 leaves its pipes to the garbage collector
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -168,9 +110,10 @@ def test_imitate_takes_the_poses_of_the_shipped_agent(suffix, photograph, tmp_pa
     assert "picture" in printed.err, "progress is shown"
 
 
-def test_evaluate_prints_and_writes_every_measure(tmp_path, capsys):
+def test_evaluate_prints_and_writes_every_measure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sb3_mimic.agents.evaluation.N_READ_POSES", 50)
     output = tmp_path / "measures.json"
-    assert main(["evaluate", "--env", "MimicReacherPlane-v0", "--episodes", "5", "-o", str(output)]) == 0
+    assert main(["evaluate", "--env", "MimicReacherPlane-v0", "--episodes", "4", "-o", str(output)]) == 0
     measures = json.loads(output.read_text())
     printed = capsys.readouterr().out
     for name in (
@@ -200,16 +143,7 @@ def test_damaged_agents_are_named(tmp_path, capsys, photograph):
     assert "statistics are missing" in capsys.readouterr().err
 
 
-def test_an_agent_without_translator_cannot_imitate(make_env):
-    from stable_baselines3 import PPO
-
-    from sb3_mimic.agents.loading import Agent
-
-    model = PPO("MultiInputPolicy", make_env("MimicReacherPlaneState-v0"), device="cpu")
-    with pytest.raises(NoTranslatorError, match="id with pictures"):
-        _ = Agent(model).translator
-
-
+@pytest.mark.slow
 def test_evaluate_all_measures_every_agent_and_writes_the_table(tmp_path, capsys):
     """A folder with two agents, one of which only sees its goal"""
     env_ids = ["MimicReacherPlane-v0", "MimicReacherPlanePixels-v0"]
@@ -235,7 +169,7 @@ def test_evaluate_all_measures_every_agent_and_writes_the_table(tmp_path, capsys
 def test_a_table_without_marks_is_refused_and_the_file_left_alone(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("no marks\n")
-    with pytest.raises(ValueError, match=r"exactly once, found 0"):
+    with pytest.raises(OutputError, match=r"exactly once, found 0"):
         write_between_marks(readme, "measures", "| |")
     assert readme.read_text() == "no marks\n"
 
@@ -245,6 +179,7 @@ def test_evaluate_all_without_agents_says_so(tmp_path, capsys):
     assert "no trained agent" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_agent_that_only_sees_its_goal_imitates(tmp_path, capsys):
     env_id, picture = "MimicReacherPlanePixels-v0", tmp_path / "pose.png"
     assert main(["photograph", "--env", env_id, "--seed", "4", "-o", str(picture)]) == 0
@@ -254,3 +189,108 @@ def test_an_agent_that_only_sees_its_goal_imitates(tmp_path, capsys):
     assert "estimated pose (deg): shoulder" in printed
     error = float(printed.split("pose taken: joint error ")[1].split()[0])
     assert error < 20
+
+
+OUTPUTS = [
+    ["evaluate", "--env", ENV_ID],
+    ["evaluate", "--all"],
+    ["photograph", "--env", ENV_ID],
+    ["imitate", "--env", ENV_ID, "--image", "none.png"],
+    ["export-translator", "--env", ENV_ID],
+    ["import-translator", "none.safetensors", "--env", ENV_ID],
+    ["tuned", "study", "--storage", "none.log"],
+]
+SUFFIX = {"photograph": ".png", "imitate": ".gif", "export-translator": ".safetensors", "import-translator": ".zip"}
+
+
+@pytest.mark.parametrize("command", OUTPUTS, ids=lambda command: f"{command[0]}{command[1]}")
+def test_outputs_are_checked_before_any_work(command, tmp_path, capsys, monkeypatch):
+    def work(*args, **kwargs):
+        raise AssertionError("the output is wrong, and work has begun")
+
+    for name in ("agents.loading.load_agent", "agents.environments.make_env", "tuning.storage.load_study"):
+        monkeypatch.setattr(f"sb3_mimic.{name}", work)
+    monkeypatch.chdir(tmp_path)
+    suffix = SUFFIX.get(command[0], ".json")
+    for output, message in ((f"missing/x{suffix}", "no folder missing"), (".", "")):
+        assert main([*command, "-o", output]) == 2
+        assert message in capsys.readouterr().err
+    if command[0] == "evaluate":
+        (tmp_path / "README.md").write_text("no marks")
+        for table in ("README.md", "none.md"):
+            assert main([*command, "--table", table]) == 2
+            assert table in capsys.readouterr().err
+
+
+def test_errors_that_are_nobodys_fault_are_not_hidden(monkeypatch, tmp_path):
+    """Only what a user can put right becomes one line"""
+
+    def fail(*args, **kwargs):
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("sb3_mimic.runs.resuming.find_runs", fail)
+    with pytest.raises(ValueError, match="a fault of ours"):
+        main(["runs", "-f", str(tmp_path)])
+
+
+def test_version_is_told(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == f"sb3-mimic {version('sb3_mimic')}"
+
+
+class NarrowTranslator(ConvNetTranslator):
+    """A user's own: the same with narrower layers"""
+
+    def __init__(self, observation_space, state_dim=None, channels=(4, 4, 8)):
+        super().__init__(observation_space, state_dim, channels=channels)
+
+    def get_constructor_parameters(self):
+        return {"state_dim": self.state_dim}
+
+
+def test_a_translator_of_ones_own_is_imported(tmp_path, capsys):
+    env_id = "MimicReacherPlane-v0"
+    env = gym.make(env_id)
+    picture_space = Box(0, 255, (3, 64, 64), np.uint8)
+    own = NarrowTranslator(Dict({**env.observation_space.spaces, "image": picture_space}))
+    file, output = save_translator(own, tmp_path / "own.safetensors", env.unwrapped.pose_layout), tmp_path / "new.zip"
+    picture = env.reset(seed=0)[0]["image"]
+    env.close()
+    command = ["import-translator", str(file), "--env", env_id, "-o", str(output), "--gym-packages", "test_cli"]
+    assert main([*command, "--class", "test_cli.NarrowTranslator"]) == 0
+    loaded = PPO.load(output, device="cpu")
+    np.testing.assert_array_equal(loaded.policy.translator.predict(picture), own.predict(picture))
+    assert type(loaded.policy.translator).__name__ == "NarrowTranslator"
+    before = output.read_bytes()
+    for name, message in (
+        ("test_cli.WideTranslator", "There is no WideTranslator"),
+        ("WideTranslator", "package.module.Name"),
+        ("test_cli.Path", "no translator"),
+        ("sb3_mimic.translator.convnet.ConvNetTranslator", "asks for the class 'NarrowTranslator'"),
+    ):
+        assert main([*command, "--class", name]) == 2
+        assert message in capsys.readouterr().err
+    assert main(command) == 2
+    assert "NarrowTranslator" in capsys.readouterr().err
+    assert output.read_bytes() == before
+
+
+def test_an_environment_of_ones_own_is_used_from_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sb3_mimic.agents.evaluation.N_READ_POSES", 5)
+    package = ["--env", "OwnArm-v0", "--gym-packages", "own_arm"]
+    picture, output = str(tmp_path / "pose.png"), str(tmp_path / "out.json")
+    assert main(["photograph", *package, "-o", picture]) == 0
+    run = tmp_path / "ppo" / "OwnArm-v0_1"
+    run.mkdir(parents=True)
+    env = gym.make("OwnArm-v0", render_mode="rgb_array")
+    PPO(StatePolicy, env, n_steps=8, batch_size=8, device="cpu").save(run / "OwnArm-v0.zip")
+    env.close()
+    agent = [*package, "-f", str(tmp_path)]
+    assert main(["imitate", *agent, "--image", picture, "-o", str(tmp_path / "out.gif"), "--steps", "4"]) == 0
+    assert "pose taken: joint error" in capsys.readouterr().out
+    assert main(["evaluate", *agent, "--episodes", "2", "-o", output]) == 0
+    assert {"success", "success_from_image", "joint_error_deg"} <= json.loads(Path(output).read_text()).keys()
+    assert "| joint error, deg |" in capsys.readouterr().out
+    assert main(["evaluate", "--all", "-f", str(tmp_path), "--episodes", "2", "-o", output]) == 0
+    assert main(["export-translator", *agent, "-o", str(tmp_path / "eye.safetensors")]) == 0
