@@ -44,7 +44,6 @@ NOT_YET = {
     "agents.imitation": {"envs.mimic_env"},
     "agents.loading": {"envs.registration"},
     "cli.main": {"envs.registration"},
-    "data.dataset": {"extractors"},
     "envs.bodies.humanoid": {"envs.make", "envs.mimic_env"},
     "envs.bodies.reacher": {"envs.make", "envs.mimic_env"},
     "tuning.objective": {"envs.registration"},
