@@ -7,7 +7,13 @@ import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
 from sb3_contrib.tqc import policies as tqc
-from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import (
+    ActorCriticPolicy,
+    BaseModel,
+    BasePolicy,
+    ContinuousCritic,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
@@ -64,6 +70,7 @@ class _TranslatorPolicy(BasePolicy):
 
     #: What the policy looks with, unless told otherwise: a default that survives ``-optimize``
     default_features_extractor_class: type[BaseFeaturesExtractor]
+    default_activation_fn: type[nn.Module] = nn.Tanh
 
     def __init__(
         self,
@@ -72,7 +79,7 @@ class _TranslatorPolicy(BasePolicy):
         lr_schedule: Schedule,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
-        activation_fn: type[nn.Module] | str = nn.Tanh,
+        activation_fn: type[nn.Module] | str | None = None,
         labels: Mapping[str, str] | None = None,
         n_channels: int | None = None,
         translator_class: type[Translator] = ConvNetTranslator,
@@ -104,7 +111,7 @@ class _TranslatorPolicy(BasePolicy):
             lr_schedule,
             features_extractor_class=extractor_class,
             features_extractor_kwargs=extractor_kwargs,
-            activation_fn=_activation(activation_fn),
+            activation_fn=_activation(activation_fn or self.default_activation_fn),
             **kwargs,
         )
         self._translator_arguments = {
@@ -228,7 +235,7 @@ class _SACActor(_SelectiveModel, sac.Actor):
     pass
 
 
-class _SACCritic(_SelectiveModel, sac.ContinuousCritic):
+class _SACCritic(_SelectiveModel, ContinuousCritic):
     pass
 
 
@@ -247,14 +254,12 @@ class StateSACPolicy(_TranslatorPolicy, sac.MultiInputPolicy):
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
-
-    def __init__(self, *args: Any, activation_fn: type[nn.Module] | str = nn.ReLU, **kwargs: Any):
-        super().__init__(*args, activation_fn=activation_fn, **kwargs)
+    default_activation_fn = nn.ReLU
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> sac.Actor:
         return _SACActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> sac.ContinuousCritic:
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
         return _SACCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
 
 
@@ -277,9 +282,7 @@ class StateTQCPolicy(_TranslatorPolicy, tqc.MultiInputPolicy):
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
-
-    def __init__(self, *args: Any, activation_fn: type[nn.Module] | str = nn.ReLU, **kwargs: Any):
-        super().__init__(*args, activation_fn=activation_fn, **kwargs)
+    default_activation_fn = nn.ReLU
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> tqc.Actor:
         return _TQCActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)

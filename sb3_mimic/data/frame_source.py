@@ -112,8 +112,9 @@ class _BufferFrames:
             self._starts.extend(state["starts"])
 
     def _forget(self) -> None:
-        for noted in (*self._states.values(), self._starts):
+        for noted in self._states.values():
             noted.clear()
+        self._starts.clear()
 
 
 class RolloutFrames(_BufferFrames):

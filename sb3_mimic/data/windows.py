@@ -1,5 +1,7 @@
 """Cuts what environments showed one step after the other into windows of time."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,14 +30,15 @@ def cut_windows(
     if length == 1:
         is_new = differs_from_before(states, episode_starts, min_change)
         return Dataset(images[is_new][:, None], states[is_new][:, None], episode_starts[is_new][:, None])
-    n_windows = len(images) // length
-    parts = []
-    for steps in (images, states, episode_starts):
-        newest = steps[len(steps) - n_windows * length :]
-        # (n_steps, n_envs, ...) -> (n_windows * n_envs, length, ...)
-        windows = newest.reshape(n_windows, length, *steps.shape[1:]).swapaxes(1, 2)
-        parts.append(windows.reshape(n_windows * steps.shape[1], length, *steps.shape[2:]).copy())
-    return Dataset(*parts)
+    return Dataset(_cut(images, length), _cut(states, length), _cut(episode_starts, length))
+
+
+def _cut(steps: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
+    """(n_steps, n_envs, ...) -> (n_windows * n_envs, length, ...), a copy"""
+    n_windows = len(steps) // length
+    newest = steps[len(steps) - n_windows * length :]
+    windows = newest.reshape(n_windows, length, *steps.shape[1:]).swapaxes(1, 2)
+    return windows.reshape(n_windows * steps.shape[1], length, *steps.shape[2:]).copy()
 
 
 def differs_from_before(

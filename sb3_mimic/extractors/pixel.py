@@ -48,14 +48,14 @@ class PixelExtractor(PoseReadingExtractor):
         self.own = tuple(key for key, label in labels.items() if label == labels[first])
 
     def forward(self, observations: TensorDict) -> th.Tensor:
-        features, own = [], None
+        features: list[th.Tensor] = []
         for key in self.keys:
             seen = self.read(key, observations[key])
             newest = seen[:, -1]
             features.append(newest)
             if key in self.own:
-                own = newest if own is None else own
                 features.append((VELOCITY_GAIN * (newest[:, None] - seen[:, :-1])).flatten(1))
             else:
-                features.append(newest - own)
+                # The first picture shows the agent itself
+                features.append(newest - features[0])
         return th.cat(features, dim=1)

@@ -59,9 +59,10 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         """
         n_read = self.windows[key]
         if pictures.ndim == 2:
-            return pictures.unflatten(1, (n_read, self.state_dim))
+            return pictures.view(-1, n_read, self.state_dim)
         # No batch size becomes a number: what is traced or exported must take any
-        frames = pictures[:, -n_read * self.n_channels :].unflatten(1, (n_read, self.n_channels))
+        frames = pictures[:, -n_read * self.n_channels :]
+        frames = frames.reshape(-1, n_read, self.n_channels, *pictures.shape[2:])
         translator: Any = vars(self)["translator"]
         was_training = translator.training
         translator.eval()

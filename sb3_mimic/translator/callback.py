@@ -282,12 +282,8 @@ class TranslatorCallback(BaseCallback):
             # A joint that cannot be told from its mirror image is far off; a point hardly is
             average = np.median if len(part.shape) == 1 else np.mean
             self.logger.record(f"translator/{part.measure}", float(average(part.error(read, true))))
-        if (
-            self._can_draw
-            and self.translator.state_dim == size
-            and self.picture_freq
-            and self.n_rollouts % self.picture_freq == 0
-        ):
+        is_due = self.picture_freq > 0 and self.n_rollouts % self.picture_freq == 0
+        if self._can_draw and is_due and self.translator.state_dim == size:
             # (C, H, W) -> (H, W, C)
             picture = sample.images[0, -1].transpose(1, 2, 0)
             drawn = self.training_env.env_method("draw_poses", picture, {"true": true[0], "read": read[0]}, indices=0)[0]
