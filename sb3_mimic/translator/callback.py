@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import get_obs_shape
 from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames
 from sb3_mimic.data.memory import Memory
-from sb3_mimic.errors import LabelError, NoTranslatorError
+from sb3_mimic.errors import LabelError, ObservationSpaceError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.base import Translator
@@ -119,7 +119,7 @@ class TranslatorCallback(BaseCallback):
         policy = self.model.policy
         translator = getattr(policy, "translator", None)
         if not isinstance(translator, Translator):
-            raise NoTranslatorError(
+            raise ObservationSpaceError(
                 f"TranslatorCallback needs a policy with a translator, and {type(policy).__name__} has none."
                 " Use a policy of sb3_mimic.policies and an environment id with pictures, or leave the callback out."
             )
@@ -128,7 +128,7 @@ class TranslatorCallback(BaseCallback):
         self.replay_buffer = getattr(self.model, "replay_buffer", None)
         buffer = self.replay_buffer if self.rollout_buffer is None else self.rollout_buffer
         if not isinstance(buffer, DictRolloutBuffer | DictReplayBuffer):
-            raise NoTranslatorError(
+            raise ObservationSpaceError(
                 "TranslatorCallback trains on the frames in a rollout buffer or a replay buffer of Dict observations, and"
                 f" {type(self.model).__name__} has {type(buffer).__name__}. Leave the callback out."
             )

@@ -34,9 +34,8 @@ class Labels:
         own = space.spaces if isinstance(space, spaces.Dict) else {}
         assert isinstance(venv.observation_space, spaces.Dict)
         # The size of one vector; that of stacked ones is a multiple of it
-        self._sizes = {
-            name: int((own[name].shape or (0,))[-1]) for name in self.names if name in venv.observation_space.spaces
-        }
+        observed = [name for name in self.names if name in venv.observation_space.spaces]
+        self._sizes = {name: int((own[name].shape or (0,))[-1]) for name in observed}
         self._normalization = unwrap_vec_normalize(venv)
         #: The vectors of the present observation, shape (n_envs, dim) each
         self.present: Vectors = {}
