@@ -75,3 +75,15 @@ class StudyNotFoundError(MimicError, ValueError):
 
 class UnfinishedStudyError(MimicError, ValueError):
     """A study has no finished trial to take anything from."""
+
+
+class ObservationSpaceError(MimicError, ValueError):
+    """An observation lacks what is to be read in it, or holds it in another form."""
+
+
+class LabelError(MimicError, ValueError):
+    """What is to be read in a picture is not told, or is not what the translator reads."""
+
+
+class TranslatorClassError(MimicError, ValueError):
+    """A dotted name is not that of a translator's class."""
