@@ -21,7 +21,7 @@ HOUSE: list[dict[str, str]] = [
     {"envs.models": ENVS, "extractors": NETS, "data": NETS, "annealing": NETS, "checkpoints": ROOF},
     {"envs.world": ENVS, "translator": NETS, "runs": ROOF},
     {"envs.sight": ENVS, "policies": NETS},
-    {"envs.bodies": ENVS, "envs.tasks": ENVS, "envs.viewer": ENVS, "agents": ROOF, "tuning": ROOF},
+    {"envs.bodies": ENVS, "envs.tasks": ENVS, "envs.viewer": ENVS, "envs.base_env": ENVS, "agents": ROOF, "tuning": ROOF},
     {"envs.mimic_env": ENVS, "envs.walk_env": ENVS, "zoo": ROOF, "hub": ROOF},
     {"envs.make": ENVS, "envs.registration": ENVS, "cli": ROOF},
     {"": ROOF, "__main__": ROOF, "imitation": ROOF},

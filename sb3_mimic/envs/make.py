@@ -5,6 +5,7 @@ from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.tasks.pose import PoseGoal
 from sb3_mimic.envs.tasks.rewards import Reward
+from sb3_mimic.envs.tasks.terms import Weights
 from sb3_mimic.envs.world.robot import Robot, RobotSpec
 from sb3_mimic.envs.world.simulation import Simulation
 
@@ -19,7 +20,7 @@ def pose_env(
     camera: Camera,
     gravity: float = 9.81,
     observation_keys: tuple[str, ...] = EVERY_KEY,
-    reward_weights: dict[str, float] | None = None,
+    reward_weights: Weights | None = None,
     render_mode: str | None = None,
 ) -> MimicEnv:
     """
@@ -27,7 +28,7 @@ def pose_env(
     :param camera: Its eye
     :param gravity: Downward acceleration, in m/s^2
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
-    :param reward_weights: Weight of each reward term, by its name in ``sb3_mimic.envs.tasks.rewards.REWARD_TERMS``
+    :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :return: The environment
     """
@@ -36,3 +37,7 @@ def pose_env(
     goal = PoseGoal(robot)
     reward = Reward(DEFAULT_REWARD if reward_weights is None else reward_weights, goal.layout)
     return MimicEnv(simulation, robot, goal, reward, camera, tuple(observation_keys), render_mode)
+
+
+# Gymnasium asks the entry point which render modes there are, and so for rgb_array_list
+pose_env.metadata = MimicEnv.metadata  # type: ignore[attr-defined]

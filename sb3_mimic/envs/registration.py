@@ -42,5 +42,5 @@ def register_envs() -> None:
                 disable_env_checker=True,
             )
     gym.register(
-        id=WALK_ID, entry_point="sb3_mimic.envs.walk_env:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
+        id=WALK_ID, entry_point="sb3_mimic.envs.walk_env:WalkEnv", max_episode_steps=WALK_STEPS, disable_env_checker=True
     )

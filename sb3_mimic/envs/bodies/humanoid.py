@@ -76,3 +76,7 @@ def humanoid(**options: Any) -> MimicEnv:
     """
     camera = Camera(eye=(1.1, 0.0, 0.5), target=(0.0, 0.0, 0.2), up=(0, 0, 1), fov=80)
     return pose_env(_person("humanoid", ("left", "right")), camera, **options)
+
+
+for _factory in (half_humanoid, humanoid):
+    _factory.metadata = MimicEnv.metadata  # type: ignore[attr-defined]

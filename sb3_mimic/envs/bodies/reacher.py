@@ -95,3 +95,7 @@ def reacher_6d(**options: Any) -> MimicEnv:
     # The arm reaches all around its shoulder
     camera = Camera(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=63.5)
     return pose_env(spec, camera, **options)
+
+
+for _factory in (reacher_plane, reacher_3d, reacher_6d):
+    _factory.metadata = MimicEnv.metadata  # type: ignore[attr-defined]

@@ -80,6 +80,11 @@ class Robot:
     def __init__(self, simulation: Simulation, spec: RobotSpec):
         self.simulation = simulation
         self.spec = spec
+        self.load()
+
+    def load(self) -> None:
+        """Put the robot into its simulation, which has just been opened."""
+        simulation, spec = self.simulation, self.spec
         self._body = simulation.load(spec.model, MESHES)
         joint_index, link_index, limits = {}, {}, {}
         for index in range(p.getNumJoints(self._body, physicsClientId=simulation.client)):
@@ -105,12 +110,14 @@ class Robot:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"simulation": self.simulation, "spec": self.spec, "qpos": self.qpos, "qvel": self.qvel}
+        return self.__dict__.copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["simulation"], state["spec"])  # type: ignore[misc]
-        self.simulation.restore_initial()
-        self.reset(state["qpos"], state["qvel"])
+        self.__dict__.update(state)
+        if self.simulation.is_open:
+            self.load()
+            self.simulation.restore_initial()
+            self.reset(state["qpos"], state["qvel"])
 
     @property
     def n_joints(self) -> int:
@@ -159,6 +166,11 @@ class Robot:
         links = p.getLinkStates(self._body, self._links, computeForwardKinematics=1, physicsClientId=client)
         #: Key points, shape (n_keypoints, 3), in m
         self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
+
+    def contacts(self) -> FloatArray:
+        """:return: 1 for each joint whose link touches anything, 0 for the others, shape (n_joints,)"""
+        touching = {contact[3] for contact in p.getContactPoints(self._body, physicsClientId=self.simulation.client)}
+        return np.array([float(joint in touching) for joint in self._joints])
 
     def limbs(self, keypoints: FloatArray) -> list[FloatArray]:
         """
