@@ -18,6 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_mimic  # noqa: F401  # registers the environments
+from sb3_mimic.envs.world.display import why_no_display
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 

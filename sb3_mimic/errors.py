@@ -20,6 +20,10 @@ class ClosedEnvError(MimicError, RuntimeError):
     """The world of an environment is closed."""
 
 
+class WindowError(MimicError, RuntimeError):
+    """A window to watch an environment in cannot be opened."""
+
+
 class BrokenSimulationError(MimicError, FloatingPointError):
     """The physics gave numbers that are not finite."""
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.world import display
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.errors import EnvArgumentError
+from sb3_mimic.errors import EnvArgumentError, WindowError
 
 Observation = dict[str, Any]
 
@@ -46,8 +46,9 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
         self.simulation = simulation
         self.render_mode = render_mode
         self._window: WindowT | None = None
-        if render_mode == "human" and (reason := display.why_no_display()):
-            display.warn_without_display(reason)
+        self._is_shown = render_mode == "human"
+        if self._is_shown and (reason := display.why_no_display()):
+            display.warn_without_window(reason)
 
     @abstractmethod
     def run_state(self) -> dict[str, Any]:
@@ -95,12 +96,21 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
             return self._picture()
         if self.render_mode is None:
             gym.logger.warn("Nothing is rendered without a render_mode: give gymnasium.make 'human' or 'rgb_array'.")
-        elif not display.why_no_display():
-            if self._window is None:
-                self._window = self._open_window()
-            self._show(self._window)
-            time.sleep(1 / self.metadata["render_fps"])
+        elif self._is_shown and not display.why_no_display():
+            self._show_window()
         return None
+
+    def _show_window(self) -> None:
+        """Shows the scene as it is, in a window that is opened the first time."""
+        if self._window is None:
+            try:
+                self._window = self._open_window()
+            except WindowError as error:
+                self._is_shown = False
+                display.warn_without_window(str(error))
+                return
+        self._show(self._window)
+        time.sleep(1 / self.metadata["render_fps"])
 
     def close(self) -> None:
         """Frees the world, and closes the window. Closing twice does no harm."""

@@ -80,10 +80,10 @@ def _has_local_server(number: int) -> bool:
     return False
 
 
-def warn_without_display(reason: str) -> None:
+def warn_without_window(reason: str) -> None:
     """:param reason: Why no window can be opened"""
     warnings.warn(
-        f"There is no display ({reason}): render_mode='human' shows nothing. Use render_mode='rgb_array' for pictures.",
+        f"There is no window: {reason}. render_mode='human' shows nothing; use render_mode='rgb_array' for pictures.",
         UserWarning,
         stacklevel=2,
     )

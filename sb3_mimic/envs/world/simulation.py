@@ -9,7 +9,7 @@ from typing import Any
 
 import pybullet as p
 
-from sb3_mimic.errors import ClosedEnvError
+from sb3_mimic.errors import ClosedEnvError, WindowError
 
 # PyBullet's 50 take longer than all the rest of a step. Joint friction and limits converge within these.
 SOLVER_ITERATIONS = 10
@@ -35,8 +35,15 @@ class Simulation:
         self.open()
 
     def open(self) -> None:
-        """Open a new, empty world, in place of one that was closed."""
-        self._client: int = p.connect(p.GUI if self.gui else p.DIRECT)
+        """
+        Open a new, empty world, in place of one that was closed.
+
+        :raises WindowError: When there is a window already: PyBullet opens one in a process
+        """
+        try:
+            self._client: int = p.connect(p.GUI if self.gui else p.DIRECT)
+        except p.error as error:
+            raise WindowError("PyBullet opens one window in a process, and there is one already") from error
         if self._client < 0:
             raise RuntimeError("PyBullet could not open a physics client")
         self._finalizer = weakref.finalize(self, p.disconnect, self._client)
