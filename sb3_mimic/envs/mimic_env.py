@@ -296,7 +296,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
             case keys.DESIRED_GOAL:
                 return self._desired.copy()
             case keys.IMAGE:
-                return self._image.copy()
+                # Taken anew for every observation
+                return self._image
             case keys.DESIRED_IMAGE:
                 return self._desired_image.copy()
             case "pixel_error":
