@@ -5,6 +5,10 @@ class MimicError(Exception):
     """The base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
+class BodyError(MimicError, ValueError):
+    """A robot cannot be built as it is described, or not be registered under its name."""
+
+
 class PictureError(MimicError, ValueError):
     """A picture, or the truth beside it, cannot be read or written."""
 

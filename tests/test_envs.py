@@ -271,7 +271,7 @@ def test_passive_motion_gains_no_speed(env_id, make_env):
         env.reset(seed=seed)
         robot, simulation = env.unwrapped.robot, env.unwrapped.simulation
         weightless = type(simulation)(gravity=0.0)
-        passive = type(robot)(weightless, robot.spec)
+        passive = type(robot)(weightless, robot.body)
         rng = np.random.default_rng(seed)
         passive.reset(robot.qpos, rng.uniform(-3, 3, robot.n_joints))
         tip_speeds = []
@@ -347,10 +347,11 @@ def test_human_mode_without_display_warns_once(monkeypatch, make_env):
 
 
 def test_unknown_render_mode_is_refused():
-    from sb3_mimic.envs.bodies.reacher import reacher_plane
+    from sb3_mimic.envs.bodies.reacher import REACHER_PLANE
+    from sb3_mimic.envs.make import pose_env
 
     with pytest.raises(ValueError, match="Known modes: human, rgb_array"):
-        reacher_plane(render_mode="ansi")
+        pose_env(REACHER_PLANE, render_mode="ansi")
 
 
 def test_going_to_the_target_pays_and_going_away_costs(make_env):
@@ -370,7 +371,7 @@ def test_the_viewer_shows_robot_and_target():
 
     env = gym.make("MimicReacher3D-v0").unwrapped
     env.reset(seed=0)
-    viewer = Viewer(env.robot.spec, env.camera, gui=False)
+    viewer = Viewer(env.robot.body, env.camera, gui=False)
     camera = Camera(env.camera.eye, env.camera.target, env.camera.up, env.camera.fov, 128, 128)
     target = env.robot.qpos + 0.5
     viewer.show(env.robot.qpos, env.robot.qpos)

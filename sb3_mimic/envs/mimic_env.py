@@ -14,10 +14,10 @@ from sb3_mimic.envs import viewer as display
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
-from sb3_mimic.envs.world.checks import checked_action, checked_options
+from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.pose import POINT_BOUND, PoseLayout
+from sb3_mimic.pose import POINTS, PoseLayout
 
 Observation = dict[str, Any]
 
@@ -74,13 +74,15 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
         if render_mode == "human":
             if display.has_display():
-                self._viewer = display.Viewer(robot.spec, camera)
+                self._viewer = display.Viewer(robot.body, camera)
             else:
                 display.warn_without_display()
 
         n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
-        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POINT_BOUND] * 3 * n_keypoints, np.float32)
+        high = np.array(
+            [1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [goal.layout[POINTS].bound] * 3 * n_keypoints, np.float32
+        )
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {
@@ -91,7 +93,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             keys.DESIRED_IMAGE: picture,
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
-        self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
+        self.action_space = robot.body.control.action_space(robot.body.joints)
         self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
         self._compares_pictures = "pixel_error" in reward.reads
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
@@ -144,16 +146,19 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """
-        :param action: Fractions of the maximum torque, shape (n_joints,); clipped to [-1, 1]
+        :param action: What the robot's control makes of it, by default fractions of the maximum torque, shape (n_joints,);
+            clipped to [-1, 1]
         :return: Observation, reward, False, False (episodes end by their time limit), and info
         :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
         """
-        action = np.array(checked_action(action, self.robot.spec.joints))
-        self.robot.apply(action)
+        command = self.robot.body.control.checked(action, self.robot.body.joints)
+        self.robot.apply(command)
         self.simulation.step()
         self.robot.refresh()
         previous, self._achieved = self._achieved, self.goal.measure()
-        info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
+        # Whatever an action means, what it costs is the motors' torques
+        efforts = np.array(self.robot.efforts(command))
+        info: dict[str, Any] = {"previous_achieved_goal": previous, "action": efforts, "qvel": self.robot.qvel}
         previous_pixel_error = self._pixel_error
         self._look()
         if self._compares_pictures:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.world.robot import Robot, RobotSpec
+from sb3_mimic.envs.world.body import Body
+from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 
 GHOST_OPACITY = 0.35
@@ -75,18 +76,18 @@ class Viewer:
     """
     A window with a copy of the robot, and its target as a ghost. The simulation itself never runs in it.
 
-    :param spec: The robot to show
+    :param body: The robot to show
     :param camera: Where to look at it from
     :param gui: Whether to open the window; without, all else happens unseen
     """
 
-    def __init__(self, spec: RobotSpec, camera: Camera, gui: bool = True):
+    def __init__(self, body: Body, camera: Camera, gui: bool = True):
         self._simulation = Simulation(gui=gui)
         if gui:
             camera.point_window(self._simulation)
-        self._ghost = Robot(self._simulation, spec)
+        self._ghost = Robot(self._simulation, body)
         self._ghost.fade(GHOST_OPACITY)
-        self._robot = Robot(self._simulation, spec)
+        self._robot = Robot(self._simulation, body)
 
     def show(self, qpos: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> None:
         """

@@ -1,5 +1,6 @@
 """Goals: how the scene is put into a random reachable configuration, measured, and judged."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -7,7 +8,10 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.tasks.rewards import components, sparse
 from sb3_mimic.envs.world.robot import Robot
-from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINTS, PoseLayout, robot_pose
+from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINT_BOUND, POINTS, PoseLayout, robot_pose
+
+# How much farther than it can reach by itself a robot may be pushed
+REACH_RESERVE = 1.1
 
 
 class Goal(Protocol):
@@ -37,7 +41,12 @@ class PoseGoal:
 
     def __init__(self, robot: Robot):
         self.robot = robot
-        self.layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints))
+        # Slides give way at their limits
+        farthest = REACH_RESERVE * robot.reach
+        bound = POINT_BOUND if farthest <= POINT_BOUND else farthest
+        layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints), bound)
+        self.layout = PoseLayout((replace(layout[JOINTS], unit=robot.unit), layout[POINTS]))
+        self._joints = self.layout[JOINTS]
 
     def randomise(self, rng: np.random.Generator) -> None:
         """Put the robot into a random pose, drawn evenly over the whole range of every joint."""
@@ -59,7 +68,7 @@ class PoseGoal:
         self.robot.reset(np.clip(self.layout.joints(goal), self.robot.joint_low, self.robot.joint_high))
 
     def measure(self) -> npt.NDArray[np.float32]:
-        joints = self.layout[JOINTS]
+        joints = self._joints
         # Plain numbers: several times faster than small arrays, and this runs at every step
         angles = zip(self.robot.qpos.tolist(), joints.offset, joints.scale, strict=True)
         scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, middle, half in angles]
