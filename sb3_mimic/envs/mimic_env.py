@@ -80,9 +80,8 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
         n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
-        high = np.array(
-            [1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [goal.layout[POINTS].bound] * 3 * n_keypoints, np.float32
-        )
+        point_high = [goal.layout[POINTS].bound] * 3 * n_keypoints
+        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + point_high, np.float32)
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {
@@ -93,7 +92,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             keys.DESIRED_IMAGE: picture,
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
-        self.action_space = robot.body.control.action_space(robot.body.joints)
+        self.action_space: spaces.Space[Any] = robot.body.control.action_space(robot.body.joints)
         self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
         self._compares_pictures = "pixel_error" in reward.reads
         self._info_names = {name: f"reward_{name}" for name in reward.weights}

@@ -190,9 +190,7 @@ class UrdfFile:
         try:
             tree = ElementTree.fromstring(text)
         except (ElementTree.ParseError, ValueError, LookupError) as error:
-            raise BodyError(
-                f"{self.name} is damaged, or no XML: {error}. A URDF file begins with <robot name=...>."
-            ) from error
+            raise BodyError(f"{self.name} is damaged, or no XML: {error}. A URDF begins with <robot name=...>.") from error
         if tree.tag != "robot":
             raise BodyError(f"{self.name} is no URDF: it holds a <{tree.tag}>, not a <robot>. Convert it to URDF first.")
         if any("xacro" in element.tag for element in tree.iter() if isinstance(element.tag, str)):
@@ -219,7 +217,7 @@ class UrdfFile:
 
     def _joint(self, element: ElementTree.Element) -> Joint:
         name = f"joint '{element.get('name')}'"
-        ends = []
+        ends: list[str] = []
         for role in ("parent", "child"):
             end = element.find(role)
             link = "" if end is None else end.get("link", "")
@@ -240,7 +238,8 @@ class UrdfFile:
         return Joint(
             element.get("name", ""),
             kind,
-            *ends,
+            ends[0],
+            ends[1],
             placement,
             axis / (np.linalg.norm(axis) or 1.0),
             limits,

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.view import View
@@ -30,7 +31,7 @@ def fitted_view(robot: Robot) -> View:
     low, high = robot.joint_low, robot.joint_high
     corners = itertools.islice(itertools.product((0.0, 1.0), repeat=robot.n_joints), 2**MAX_CORNERS)
     parts = np.vstack((rng.random((N_POSES, robot.n_joints)), list(corners), np.full(robot.n_joints, 0.5)))
-    points = [np.zeros((1, 3))]
+    points: list[npt.NDArray[np.floating]] = [np.zeros((1, 3))]
     for part in parts:
         robot.reset(low + part * (high - low))
         points += [robot.keypoints, robot.link_positions()]
@@ -54,6 +55,6 @@ def fitted_view(robot: Robot) -> View:
     return View(_plain(eye), _plain(target), _plain(up), FOV)
 
 
-def _plain(vector: np.ndarray) -> tuple[float, float, float]:
+def _plain(vector: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     x, y, z = vector.tolist()
     return x, y, z

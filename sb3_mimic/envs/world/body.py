@@ -83,27 +83,29 @@ class Body:
         ):
             if len(values) != len(self.joints) and (values or not optional):
                 raise BodyError(f"{name} needs one value for each of the joints {self.joints}, got {values}.")
-        for joint, torque in zip(self.joints, self.max_torque, strict=True):
+        for joint, torque, friction in zip(self.joints, self.max_torque, self.frictions, strict=True):
             _check_positive(torque, "max_torque", joint)
-        for joint, speed in zip(self.joints, self.max_velocity, strict=False):
-            _check_positive(speed, "max_velocity", joint)
-        for joint, friction in zip(self.joints, self.frictions, strict=True):
             if not 0 <= friction < math.inf:
                 raise BodyError(f"friction of joint '{joint}' must be a number of at least 0, got {friction}.")
+        for joint, speed in zip(self.joints, self.max_velocity, strict=False):
+            _check_positive(speed, "max_velocity", joint)
         for joint, limits in zip(self.joints, self.limits, strict=False):
             check_limits(limits, joint)
-        names = [keypoint.name for keypoint in self.keypoints]
-        if len(set(names)) != len(names):
-            raise BodyError(f"Every key point needs a name of its own, got {names}.")
-        for limb in self.limbs:
-            if not set(limb[1:]) <= set(names):
-                raise BodyError(f"After its first link, a limb must consist of key points ({names}), got {limb}")
+        self._check_points()
         if not isinstance(self.control, Control):
             raise BodyError(f"control must be a Control, such as Torque() or JointPosition(), got {self.control!r}.")
         if not isinstance(self.camera, View | None):
             raise BodyError(f"camera must be a View, or None for one that is fitted to the robot, got {self.camera!r}.")
         if not math.isfinite(self.gravity):
             raise BodyError(f"gravity must be a finite number of m/s^2, got {self.gravity}.")
+
+    def _check_points(self) -> None:
+        names = [keypoint.name for keypoint in self.keypoints]
+        if len(set(names)) != len(names):
+            raise BodyError(f"Every key point needs a name of its own, got {names}.")
+        for limb in self.limbs:
+            if not set(limb[1:]) <= set(names):
+                raise BodyError(f"After its first link, a limb must consist of key points ({names}), got {limb}")
 
     @property
     def frictions(self) -> tuple[float, ...]:
@@ -230,9 +232,7 @@ def _keypoint(given: KeyPoint | tuple[Any, ...]) -> KeyPoint:
         name, link, *offset = given
         x, y, z = map(float, offset[0] if offset else (0.0, 0.0, 0.0))
     except (TypeError, ValueError) as error:
-        raise BodyError(
-            f"A key point is (name, link) or (name, link, (x, y, z)) with an offset in m, got {given!r}."
-        ) from error
+        raise BodyError(f"A key point is (name, link) or (name, link, (x, y, z)), the offset in m, got {given!r}.") from error
     return KeyPoint(name, link, (x, y, z))
 
 

@@ -72,9 +72,9 @@ class Robot:
             fastest = SPEED_RESERVE * max(body.max_velocity)
             for joint in self._joints:
                 p.changeDynamics(self._id, joint, maxJointVelocity=fastest, physicsClientId=simulation.client)
-        are_slides = {file.joints[name].kind in SLIDES for name in body.joints}
+        units = {"m" if file.joints[name].kind in SLIDES else "rad" for name in body.joints}
         #: Unit of the joints' positions: rad, m, or none where there are both
-        self.unit = {(False,): "rad", (True,): "m"}.get(tuple(are_slides), "")
+        self.unit = units.pop() if len(units) == 1 else ""
         #: No key point can be farther from the origin than this, in m
         self.reach = max(_reach(file, keypoint, body, limits) for keypoint in body.keypoints)
         self.release_motors()
