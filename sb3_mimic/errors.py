@@ -5,6 +5,10 @@ class MimicError(Exception):
     """The base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
+class BodyError(MimicError, ValueError):
+    """A robot cannot be built as it is described, or not be registered under its name."""
+
+
 class EnvArgumentError(MimicError, ValueError):
     """An environment was handed what it cannot use: an action, a goal, a reward, a mode."""
 

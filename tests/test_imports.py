@@ -45,8 +45,6 @@ NOT_YET = {
     "agents.loading": {"envs.registration"},
     "cli.main": {"envs.registration"},
     "data.dataset": {"extractors"},
-    "envs.bodies.humanoid": {"envs.make", "envs.mimic_env"},
-    "envs.bodies.reacher": {"envs.make", "envs.mimic_env"},
     "tuning.objective": {"envs.registration"},
     "tuning.retraining": {"zoo"},
     "tuning.search_space": {"envs.registration"},

@@ -57,7 +57,7 @@ def test_impossible_layouts_are_refused(arguments):
 
 INFO = {
     "previous_achieved_goal": np.array([1.0, 1, 0, 0, 0.1]),
-    "action": np.array([0.5, -1.0]),
+    "efforts": np.array([0.5, -1.0]),
     "qvel": np.array([2.0, 1.0]),
     "previous_pixel_error": 0.25,
     "pixel_error": 0.5,

@@ -132,7 +132,7 @@ def test_passive_motion_gains_no_speed(env_id, make_env):
         env.reset(seed=seed)
         robot, simulation = env.unwrapped.robot, env.unwrapped.simulation
         weightless = type(simulation)(gravity=0.0)
-        passive = type(robot)(weightless, robot.spec)
+        passive = type(robot)(weightless, robot.body)
         rng = np.random.default_rng(seed)
         passive.reset(robot.qpos, rng.uniform(-3, 3, robot.n_joints))
         tip_speeds = []

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic import keys
 from sb3_mimic.agents.loading import Agent
-from sb3_mimic.envs.base_env import PICTURE_SIZE, Observation
-from sb3_mimic.envs.mimic_env import MimicEnv
+from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
 from sb3_mimic.pictures.files import caption, enlarge
 from sb3_mimic.pose import POINTS, PoseLayout
 from sb3_mimic.translator.base import Translator

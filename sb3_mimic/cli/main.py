@@ -262,7 +262,7 @@ def _joints(env: Any, pose: Any) -> dict[str, float]:
     import numpy as np
 
     angles = np.rad2deg(env.pose_layout.joints(pose))
-    return {name: round(float(angle), 2) for name, angle in zip(env.robot.spec.joints, angles, strict=True)}
+    return {name: round(float(angle), 2) for name, angle in zip(env.robot.body.joints, angles, strict=True)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

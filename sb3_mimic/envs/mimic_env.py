@@ -14,7 +14,7 @@ from sb3_mimic.envs.sight.compositing import compose, downsample
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
-from sb3_mimic.envs.world.checks import checked_action, checked_options
+from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
@@ -25,7 +25,7 @@ from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 MAX_VELOCITY = 100.0
 SUPERSAMPLING = 2
 # What the info of each step holds, whatever the reward
-ALWAYS_TOLD = ("previous_achieved_goal", "action", "qvel")
+ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
 
 
 class MimicEnv(BaseEnv[RobotViewer]):
@@ -81,7 +81,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
             keys.DESIRED_IMAGE: picture,
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
-        self.action_space = spaces.Box(-1.0, 1.0, (joints.size,), np.float32)
+        self.action_space: spaces.Space[Any] = robot.body.control.action_space(robot.body.joints)
         self._compares_pictures = any("pixel_error" in key for key in reward.reads)
         shown = {*observation_keys, *reward.reads}
         self._takes_pictures = self._compares_pictures or not shown.isdisjoint(keys.IMAGE_KEYS)
@@ -140,17 +140,25 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """
-        :param action: Fractions of the maximum torque, shape (n_joints,); clipped to [-1, 1]
+        :param action: What the robot's control makes of it, by default fractions of the maximum torque, shape (n_joints,);
+            clipped to [-1, 1]
         :return: Observation, reward, False, False (episodes end by their time limit), and info
         :raises EnvArgumentError: When the action has another shape or is not finite; the episode can go on after it
         :raises BrokenSimulationError: When the physics gave numbers that are not finite
         """
-        action = np.array(checked_action(action, self.robot.spec.joints))
-        self.robot.apply(action)
+        command = self.robot.body.control.checked(action, self.robot.body.joints)
+        self.robot.apply(command)
         self.simulation.step()
         self.robot.refresh()
         previous, self._achieved = self._achieved, self.goal.measure()
-        info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
+        # Whatever an action means, what it costs is the motors' torques
+        action, efforts = np.array(command), self.robot.efforts(command)
+        info: dict[str, Any] = {
+            "previous_achieved_goal": previous,
+            "action": action,
+            "efforts": action if efforts is command else np.array(efforts),
+            "qvel": self.robot.qvel,
+        }
         if self._compares_pictures:
             info["previous_pixel_error"] = self._pixel_error
         self._look()
@@ -246,7 +254,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.robot.load()
 
     def _open_window(self) -> RobotViewer:
-        return RobotViewer(self.robot.spec, self.camera)
+        return RobotViewer(self.robot.body, self.camera)
 
     def _show(self, window: RobotViewer) -> None:
         window.show(self.robot.qpos, self.pose_layout.joints(self._desired))

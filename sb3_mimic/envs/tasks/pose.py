@@ -1,5 +1,6 @@
 """Goals: how the scene is put into a random reachable configuration, measured, and judged."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -8,7 +9,10 @@ import numpy.typing as npt
 from sb3_mimic.envs.tasks.rewards import components, pose_parts, sparse
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.errors import EnvArgumentError
-from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINTS, PoseLayout, robot_pose
+from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINT_BOUND, POINTS, PoseLayout, robot_pose
+
+# How much farther than it can reach by itself a robot may be pushed
+REACH_RESERVE = 1.1
 
 
 class Goal(Protocol):
@@ -38,7 +42,11 @@ class PoseGoal:
 
     def __init__(self, robot: Robot):
         self.robot = robot
-        self.layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints))
+        # Slides give way at their limits
+        farthest = REACH_RESERVE * robot.reach
+        bound = POINT_BOUND if farthest <= POINT_BOUND else farthest
+        layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints), bound)
+        self.layout = PoseLayout((replace(layout[JOINTS], unit=robot.unit), layout[POINTS]))
         self._parts = pose_parts(self.layout)
         joints = self.layout[JOINTS]
         self._joints = list(zip(joints.offset, joints.scale, strict=True))

@@ -97,7 +97,7 @@ def keypoint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info:
 
 def electricity(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True)) / parts.n_joints
+    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / parts.n_joints
 
 
 def sparse(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
@@ -126,7 +126,7 @@ def pixel_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Co
 
 def stall_torque(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return sum(_square(torque) for torque in info["action"]) / parts.n_joints
+    return sum(_square(torque) for torque in info["efforts"]) / parts.n_joints
 
 
 REWARD_TERMS: dict[str, Term] = {
@@ -135,8 +135,8 @@ REWARD_TERMS: dict[str, Term] = {
     "keypoint_distance": Term(keypoint_distance),
     "keypoint_progress": Term(keypoint_progress, ("previous_achieved_goal",)),
     "sparse": Term(sparse),
-    "electricity": Term(electricity, ("action", "qvel")),
-    "stall_torque": Term(stall_torque, ("action",)),
+    "electricity": Term(electricity, ("efforts", "qvel")),
+    "stall_torque": Term(stall_torque, ("efforts",)),
     "joints_at_limits": Term(joints_at_limits),
     "pixel_error": Term(pixel_error, ("pixel_error",)),
     "pixel_progress": Term(pixel_progress, ("previous_pixel_error", "pixel_error")),
@@ -148,6 +148,7 @@ PREVIOUS = "previous_achieved_goal"
 INFO_PARTS = (
     PREVIOUS,
     "action",
+    "efforts",
     "qpos",
     "qvel",
     "contacts",
