@@ -78,11 +78,16 @@ def registered(name: str, function: Function, taken: Collection[str]) -> None:
     """
     if not isinstance(name, str) or not name:
         raise EnvArgumentError(f"A reward term needs a name, got {name!r}")
-    if name in taken or REGISTERED.get(name, function) is not function:
-        raise EnvArgumentError(f"There is a reward term '{name}' already. Register the function under another name.")
     if not callable(function):
         raise EnvArgumentError(f"Reward term '{name}' needs a function, got {function!r}")
+    if name in taken or _origin(REGISTERED.get(name, function)) != _origin(function):
+        raise EnvArgumentError(f"There is a reward term '{name}' already. Register the function under another name.")
     REGISTERED[name] = function
+
+
+def _origin(function: Function) -> tuple[Any, Any]:
+    """:return: Where a function is defined: whoever runs a notebook's cell again means to replace it"""
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", function)
 
 
 def read_weights(weights: Weights, own: Collection[str], parts: Collection[str]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -101,7 +106,7 @@ def read_weights(weights: Weights, own: Collection[str], parts: Collection[str])
             if len(weight) != 2:
                 raise EnvArgumentError(f"Reward term '{name}' must be a weight, or a function and its weight, got {weight}")
             function, weight = _found(name, weight[0]), weight[1]
-            if name in own or REGISTERED.get(name, function) is not function:
+            if name in own:
                 raise EnvArgumentError(f"There is a reward term '{name}' already. Give the function another name.")
             functions[name] = StepFunction(name, function, parts)
         elif name not in known:
