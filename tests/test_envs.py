@@ -197,7 +197,7 @@ def test_rendering_changes_nothing_and_shows_the_body(env_id, make_env, monkeypa
     for picture in pictures:
         assert picture.shape == (480, 480, 3)
         assert picture.dtype == np.uint8
-        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+        assert np.ptp(picture) > 50
     assert not np.array_equal(pictures[0], pictures[-1])
 
 
