@@ -1,6 +1,7 @@
 """The one environment: a robot that is asked to take a pose."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
             keys.DESIRED_IMAGE: picture,
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
-        self.action_space: spaces.Space[Any] = robot.body.control.action_space(robot.body.joints)
+        self._control, self._joints = robot.body.control, robot.body.joints
+        self.action_space: spaces.Space[Any] = self._control.action_space(self._joints)
         self._compares_pictures = any("pixel_error" in key for key in reward.reads)
         shown = {*observation_keys, *reward.reads}
         self._takes_pictures = self._compares_pictures or not shown.isdisjoint(keys.IMAGE_KEYS)
@@ -135,7 +137,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self.render()
         info: dict[str, Any] = {"is_success": bool(self.goal.is_success(self._achieved, self._desired))}
         for key in self._told:
-            info[key] = self._part(key)
+            info[key] = PARTS[key](self)
         return self._observe(), info
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -146,7 +148,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         :raises EnvArgumentError: When the action has another shape or is not finite; the episode can go on after it
         :raises BrokenSimulationError: When the physics gave numbers that are not finite
         """
-        command = self.robot.body.control.checked(action, self.robot.body.joints)
+        command = self._control.checked(action, self._joints)
         self.robot.apply(command)
         self.simulation.step()
         self.robot.refresh()
@@ -163,10 +165,10 @@ class MimicEnv(BaseEnv[RobotViewer]):
             info["previous_pixel_error"] = self._pixel_error
         self._look()
         for key in self._told:
-            info[key] = self._part(key)
+            info[key] = PARTS[key](self)
         for key in self._asked:
             if key not in info:
-                info[key] = self._part(key)
+                info[key] = PARTS[key](self)
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
             info[self._info_names[name]] = term
@@ -286,32 +288,25 @@ class MimicEnv(BaseEnv[RobotViewer]):
         return downsample(compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
 
     def _observe(self) -> Observation:
-        return {key: self._part(key) for key in self.observation_keys}
+        return {key: PARTS[key](self) for key in self.observation_keys}
 
-    def _part(self, name: str) -> Any:
-        """
-        :param name: Of what is observed, or what a reward may ask for
-        :return: It as it is now. A copy: whoever keeps or changes an observation keeps and changes only that one
-        """
+    def _state(self) -> npt.NDArray[np.float32]:
+        """:return: The robot's own state: cosines and sines of its angles, velocities, key points"""
         robot = self.robot
-        match name:
-            case keys.OBSERVATION:
-                # Plain numbers: several times faster than small arrays
-                qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
-                return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
-            case keys.ACHIEVED_GOAL:
-                return self._achieved.copy()
-            case keys.DESIRED_GOAL:
-                return self._desired.copy()
-            case keys.IMAGE:
-                # Taken anew for every observation
-                return self._image
-            case keys.DESIRED_IMAGE:
-                return self._desired_image.copy()
-            case "pixel_error":
-                return self._pixel_error
-            case "qpos":
-                return robot.qpos.copy()
-            case "contacts":
-                return robot.contacts()
-        raise KeyError(name)
+        # Plain numbers: several times faster than small arrays
+        qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
+        return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
+
+
+# By its name, what is observed or what a reward may ask for, as it is now. All are copies, or made anew: whoever keeps or
+# changes an observation keeps and changes only that one.
+PARTS: dict[str, Callable[[MimicEnv], Any]] = {
+    keys.OBSERVATION: MimicEnv._state,
+    keys.ACHIEVED_GOAL: lambda env: env._achieved.copy(),
+    keys.DESIRED_GOAL: lambda env: env._desired.copy(),
+    keys.IMAGE: lambda env: env._image,
+    keys.DESIRED_IMAGE: lambda env: env._desired_image.copy(),
+    "pixel_error": lambda env: env._pixel_error,
+    "qpos": lambda env: env.robot.qpos.copy(),
+    "contacts": lambda env: env.robot.contacts(),
+}

@@ -1,7 +1,7 @@
 """Goals: how the scene is put into a random reachable configuration, measured, and judged."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,8 @@ class Goal(Protocol):
     def measure(self) -> npt.NDArray[np.float32]:
         """:return: The goal that the present scene fulfils, shape (goal_dim,)"""
 
-    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """:return: Whether one fulfils the other, shape (...,)"""
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
+        """:return: Whether one fulfils the other: a truth value, or an array of them, shape (...,)"""
 
 
 class PoseGoal:
@@ -76,6 +76,6 @@ class PoseGoal:
         scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, (middle, half) in pairs]
         return np.array(scaled + self.robot.keypoints.ravel().tolist(), np.float32)
 
-    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
         """A pose is taken when every key point is within 5 cm of its target."""
-        return np.asarray(sparse(self._parts, components(achieved), components(desired), {}) == 0)
+        return sparse(self._parts, components(achieved), components(desired), {}) == 0
