@@ -5,6 +5,33 @@ class MimicError(Exception):
     """The base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
+class BodyError(MimicError, ValueError):
+    """A robot cannot be built as it is described, or not be registered under its name."""
+
+
+class EnvArgumentError(MimicError, ValueError):
+    """An environment was handed what it cannot use: an action, a goal, a reward, a mode."""
+
+
+class MissingInfoError(MimicError, KeyError, ValueError):
+    """A reward needs more of the step than it was given."""
+
+    # A KeyError would show its message in quotes
+    __str__ = Exception.__str__
+
+
+class ClosedEnvError(MimicError, RuntimeError):
+    """The world of an environment is closed."""
+
+
+class WindowError(MimicError, RuntimeError):
+    """A window to watch an environment in cannot be opened."""
+
+
+class BrokenSimulationError(MimicError, FloatingPointError):
+    """The physics gave numbers that are not finite."""
+
+
 class PictureError(MimicError, ValueError):
     """A picture, or the truth beside it, cannot be read or written."""
 
