@@ -1,18 +1,29 @@
-"""PPO policies with three kinds of eyes, each of which carries a translator, with and without memory."""
+"""Policies with three kinds of eyes, each of which carries a translator: for PPO, with and without memory, SAC and TQC."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from sb3_contrib.tqc import policies as tqc
+from stable_baselines3.common.policies import (
+    ActorCriticPolicy,
+    BaseModel,
+    BasePolicy,
+    ContinuousCritic,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.sac import policies as sac
 from torch import nn
 
 from sb3_mimic import keys
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
+from sb3_mimic.extractors.spaces import frame_channels, frame_space, require_images
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
@@ -31,19 +42,35 @@ def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
     return ACTIVATIONS[activation_fn]
 
 
-def _state_dim(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> int:
-    """:return: Size of what a translator reads: the pose where it is observed to learn from, else its joint angles"""
-    assert isinstance(observation_space, spaces.Dict)
-    shape = observation_space.spaces.get(keys.ACHIEVED_GOAL, action_space).shape
+def _state_dim(observation_space: spaces.Dict, action_space: spaces.Space[Any], label: str, n_frames: int) -> int:
+    """
+    :param observation_space: What the environment offers
+    :param action_space: Of old agents that act on pictures alone: they read one angle for each action
+    :param label: The key of the vector that is read in pictures
+    :param n_frames: How many observations are stacked
+    :return: Size of what a translator reads, unless its arguments say it; ``TranslatorCallback`` checks it
+    """
+    if label not in observation_space.spaces:
+        return get_action_dim(action_space)
+    shape = observation_space[label].shape
     assert shape is not None
-    return int(shape[0])
+    size = int(shape[0])
+    return size if size % n_frames else size // n_frames
 
 
-class _TranslatorPolicy(ActorCriticPolicy):
+def _selected(observation: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> PyTorchObs:
+    """:return: What is looked at: SB3 would turn every picture into floats, read or not"""
+    assert isinstance(observation, dict)
+    read_keys = getattr(features_extractor, "keys", observation)
+    return {key: observation[key] for key in read_keys}
+
+
+class _TranslatorPolicy(BasePolicy):
     """What all policies here have in common; to be mixed into one of SB3's."""
 
     #: What the policy looks with, unless told otherwise: a default that survives ``-optimize``
     default_features_extractor_class: type[BaseFeaturesExtractor]
+    default_activation_fn: type[nn.Module] = nn.Tanh
 
     def __init__(
         self,
@@ -52,17 +79,30 @@ class _TranslatorPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
-        log_std_init: float = -0.7,
-        activation_fn: type[nn.Module] | str = nn.Tanh,
+        activation_fn: type[nn.Module] | str | None = None,
+        labels: Mapping[str, str] | None = None,
+        n_channels: int | None = None,
         translator_class: type[Translator] = ConvNetTranslator,
         translator_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
+        who = type(self).__name__
         extractor_class = features_extractor_class or self.default_features_extractor_class
         extractor_kwargs = dict(features_extractor_kwargs or {})
-        state_dim = _state_dim(observation_space, action_space)
+        translator_kwargs = dict(translator_kwargs or {})
+        # Plain data, which a zip can hold
+        own_labels = None if labels is None else dict(labels)
+        every_label = own_labels or {key: label for key, label in keys.LABELS.items() if key in observation_space.spaces}
+        arguments: dict[str, Any] = {}
+        if every_label:
+            require_images(observation_space, tuple(every_label), who)
+            first = next(iter(every_label))
+            frame = frame_space(observation_space[first], frame_channels(observation_space[first], first, n_channels))
+            n_frames = (observation_space[first].shape or (0,))[0] // frame.shape[0]
+            arguments["state_dim"] = _state_dim(observation_space, action_space, every_label[first], n_frames)
+            arguments |= {name: value for name, value in translator_kwargs.items() if name == "state_dim"}
         if issubclass(extractor_class, PoseReadingExtractor):
-            extractor_kwargs.setdefault("state_dim", state_dim)
+            extractor_kwargs = {"labels": own_labels, "n_channels": n_channels, **arguments, **extractor_kwargs}
             # What was read in a picture stands in its place, and must not be divided by 255
             kwargs["normalize_images"] = False
         super().__init__(
@@ -71,32 +111,35 @@ class _TranslatorPolicy(ActorCriticPolicy):
             lr_schedule,
             features_extractor_class=extractor_class,
             features_extractor_kwargs=extractor_kwargs,
-            log_std_init=log_std_init,
-            activation_fn=_activation(activation_fn),
+            activation_fn=_activation(activation_fn or self.default_activation_fn),
             **kwargs,
         )
-        self.translator_class = translator_class
-        self.translator_kwargs = translator_kwargs or {}
-        #: What was read in pictures when actions were last chosen in a rollout, by key, shape (n_envs, n_frames * state_dim)
-        self.read_in_rollout: dict[str, th.Tensor] = {}
-        # Made after PPO's optimiser, and so not part of it
+        self._translator_arguments = {
+            "labels": own_labels,
+            "n_channels": n_channels,
+            "translator_class": translator_class,
+            "translator_kwargs": translator_kwargs,
+        }
+        #: The key of the vector that is to be read in each picture, by the picture's key
+        self.labels = every_label
+        # Made after the algorithm's optimisers, and so not part of them
         self.translator: Translator | None = None
-        if keys.IMAGE in observation_space.spaces:
-            self.translator = translator_class(observation_space, state_dim, **self.translator_kwargs)
-            for extractor in (self.pi_features_extractor, self.vf_features_extractor):
-                if isinstance(extractor, PoseReadingExtractor):
-                    extractor.attach(self.translator)
+        if every_label:
+            picture = spaces.Dict({keys.IMAGE: frame})
+            self.translator = translator_class(picture, **{**arguments, **translator_kwargs})
+            for module in self.modules():
+                if isinstance(module, PoseReadingExtractor):
+                    module.attach(self.translator)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        parameters = super()._get_constructor_parameters()
-        return {**parameters, "translator_class": self.translator_class, "translator_kwargs": self.translator_kwargs}
+        return {**super()._get_constructor_parameters(), **self._translator_arguments}
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Choose actions in a rollout; arguments and return values are those of SB3's policies."""
-        chosen = super().forward(*args, **kwargs)
-        # Evaluations, which go another way, must not be taken for it
-        self.read_in_rollout = dict(getattr(self.features_extractor, "last_read", {}))
-        return chosen
+
+class _OnPolicy(_TranslatorPolicy, ActorCriticPolicy):
+    """What those for PPO have in common."""
+
+    def __init__(self, *args: Any, log_std_init: float = -0.7, **kwargs: Any):
+        super().__init__(*args, log_std_init=log_std_init, **kwargs)
 
     @property
     def read_keys(self) -> tuple[str, ...]:
@@ -107,21 +150,33 @@ class _TranslatorPolicy(ActorCriticPolicy):
     def extract_features(  # type: ignore[override]  # as in SB3's own ActorCriticPolicy
         self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor | None = None
     ) -> th.Tensor | tuple[th.Tensor, th.Tensor]:
-        # SB3 would turn every picture into floats, read or not
-        assert isinstance(obs, dict)
-        return super().extract_features({key: obs[key] for key in self.read_keys}, features_extractor)
+        return super().extract_features(_selected(obs, self.features_extractor), features_extractor)
+
+    # These two of SB3 go past the one above
+
+    def get_distribution(self, obs: PyTorchObs, *args: Any, **kwargs: Any) -> Any:
+        """Returns the distribution of actions; arguments and return values are those of SB3's policies."""
+        return super().get_distribution(_selected(obs, self.pi_features_extractor), *args, **kwargs)
+
+    def predict_values(self, obs: PyTorchObs, *args: Any, **kwargs: Any) -> th.Tensor:
+        """Estimates values; arguments and return values are those of SB3's policies."""
+        return super().predict_values(_selected(obs, self.vf_features_extractor), *args, **kwargs)
 
 
-class StatePolicy(_TranslatorPolicy, MultiInputActorCriticPolicy):
+class StatePolicy(_OnPolicy, MultiInputActorCriticPolicy):
     """
-    Acts on joint state and the goal vector. Pictures in the observation are for the translator alone.
+    Acts on joint state and the goal vector; without a goal, on all vectors. Pictures are for the translator alone.
 
     All arguments are those of SB3's ``MultiInputActorCriticPolicy``, with another
     features extractor and less exploration, and:
 
     :param activation_fn: Its class, or its name: ``tanh``, ``relu``, ``elu`` or ``leaky_relu``
-    :param translator_class: What reads poses out of pictures, where the observation has an ``image``
-    :param translator_kwargs: Keyword arguments for it
+    :param labels: The key of the vector that is to be read in each picture, by the picture's key; by default
+        ``achieved_goal`` in ``image`` and ``desired_goal`` in ``desired_image``. All are read by one translator: pictures
+        of one size. Those with the first one's vector show the agent itself, from another side
+    :param n_channels: Channels of one frame, where frames are stacked and grey; by default 3, or 1 of a single channel
+    :param translator_class: What reads vectors out of pictures, where the observation has one
+    :param translator_kwargs: Keyword arguments for it; ``state_dim`` where the vector is not observed, or not all is read
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
@@ -145,11 +200,10 @@ class FusedPolicy(StatePolicy):
     default_features_extractor_class = FusedExtractor
 
 
-class RecurrentStatePolicy(_TranslatorPolicy, RecurrentMultiInputActorCriticPolicy):
+class RecurrentStatePolicy(_OnPolicy, RecurrentMultiInputActorCriticPolicy):
     """
     :class:`StatePolicy` with an LSTM, for ``RecurrentPPO``. Arguments: those of sb3-contrib's
-    ``RecurrentMultiInputActorCriticPolicy``, with a smaller LSTM, for the actor alone,
-    and ``translator_class`` and ``translator_kwargs``.
+    ``RecurrentMultiInputActorCriticPolicy``, with a smaller LSTM, for the actor alone, and those of :class:`StatePolicy`.
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
@@ -166,5 +220,84 @@ class RecurrentPixelPolicy(RecurrentStatePolicy):
 
 class RecurrentFusedPolicy(RecurrentStatePolicy):
     """:class:`FusedPolicy` with an LSTM."""
+
+    default_features_extractor_class = FusedExtractor
+
+
+class _SelectiveModel(BaseModel):
+    """Looks at what its extractor reads alone; to be mixed into SB3's actors and critics."""
+
+    def extract_features(self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> th.Tensor:
+        return super().extract_features(_selected(obs, features_extractor), features_extractor)
+
+
+class _SACActor(_SelectiveModel, sac.Actor):
+    pass
+
+
+class _SACCritic(_SelectiveModel, ContinuousCritic):
+    pass
+
+
+class _TQCActor(_SelectiveModel, tqc.Actor):
+    pass
+
+
+class _TQCCritic(_SelectiveModel, tqc.Critic):
+    pass
+
+
+class StateSACPolicy(_TranslatorPolicy, sac.MultiInputPolicy):
+    """
+    :class:`StatePolicy` for SAC. Arguments: those of SB3's ``MultiInputPolicy``, with another features extractor, and
+    those of :class:`StatePolicy`. Its translator learns from the newest frames in the replay buffer.
+    """
+
+    default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
+    default_activation_fn = nn.ReLU
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> sac.Actor:
+        return _SACActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+        return _SACCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+
+
+class PixelSACPolicy(StateSACPolicy):
+    """:class:`PixelPolicy` for SAC. Every gradient step reads the pictures of a whole batch anew."""
+
+    default_features_extractor_class = PixelExtractor
+
+
+class FusedSACPolicy(StateSACPolicy):
+    """:class:`FusedPolicy` for SAC. Every gradient step reads the pictures of a whole batch anew."""
+
+    default_features_extractor_class = FusedExtractor
+
+
+class StateTQCPolicy(_TranslatorPolicy, tqc.MultiInputPolicy):
+    """
+    :class:`StatePolicy` for TQC. Arguments: those of sb3-contrib's ``MultiInputPolicy``, with another features extractor,
+    and those of :class:`StatePolicy`. Its translator learns from the newest frames in the replay buffer.
+    """
+
+    default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
+    default_activation_fn = nn.ReLU
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> tqc.Actor:
+        return _TQCActor(**self._update_features_extractor(self.actor_kwargs, features_extractor)).to(self.device)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> tqc.Critic:
+        return _TQCCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor)).to(self.device)
+
+
+class PixelTQCPolicy(StateTQCPolicy):
+    """:class:`PixelPolicy` for TQC. Every gradient step reads the pictures of a whole batch anew."""
+
+    default_features_extractor_class = PixelExtractor
+
+
+class FusedTQCPolicy(StateTQCPolicy):
+    """:class:`FusedPolicy` for TQC. Every gradient step reads the pictures of a whole batch anew."""
 
     default_features_extractor_class = FusedExtractor

@@ -39,3 +39,14 @@ def run_python():
         return result.stdout + result.stderr
 
     return run
+
+
+@pytest.fixture
+def make_model() -> Iterator:
+    """Small models on one thread, whose environments are closed at the end"""
+    # Torch is for those that ask for it
+    from learning import ModelMaker
+
+    make = ModelMaker()
+    yield make
+    make.close()

@@ -1,0 +1,8 @@
+"""What policies look with."""
+
+from sb3_mimic.extractors.fused import FusedExtractor
+from sb3_mimic.extractors.pixel import PixelExtractor
+from sb3_mimic.extractors.state import StateExtractor
+from sb3_mimic.extractors.translated import PoseReadingExtractor
+
+__all__ = ["FusedExtractor", "PixelExtractor", "PoseReadingExtractor", "StateExtractor"]

@@ -1,12 +1,14 @@
 """Sees pictures, and nothing else."""
 
+from collections.abc import Mapping
+
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TensorDict
 
-from sb3_mimic import keys
-from sb3_mimic.extractors.spaces import n_frames, require_images
+from sb3_mimic.extractors.spaces import frame_channels, require_images
 from sb3_mimic.extractors.translated import PoseReadingExtractor
+from sb3_mimic.keys import LABELS
 
 # A pose changes little from frame to frame: this makes velocities about as large as poses
 VELOCITY_GAIN = 10.0
@@ -14,23 +16,46 @@ VELOCITY_GAIN = 10.0
 
 class PixelExtractor(PoseReadingExtractor):
     """
-    The poses read in the robot's own frame and in the picture of the target, what is missing between them, and, where
-    frames are stacked, how the own pose changed since the earlier ones.
+    The state read in every picture; of pictures of the agent itself, how it changed since the earlier frames, where frames
+    are stacked; of pictures of a goal, what is missing.
 
-    :param observation_space: Must hold all of ``sb3_mimic.keys.IMAGE_KEYS``, channels first
+    :param observation_space: Must hold the pictures, channels first
     :param state_dim: Size of what the translator reads
-    :raises ValueError: When a key is missing or no picture
+    :param labels: The key of the vector that is read in each picture, by the picture's key; those of
+        ``sb3_mimic.keys`` by default. Pictures with the first one's vector show the agent itself, others its goal.
+    :param n_channels: Channels of one frame; by default 3, or 1 where the picture has a single one
+    :raises ObservationSpaceError: When a key is missing or no picture
     """
 
-    keys = keys.IMAGE_KEYS
-
-    def __init__(self, observation_space: spaces.Dict, state_dim: int):
-        require_images(observation_space, self.keys, type(self).__name__)
-        super().__init__(observation_space, (2 + n_frames(observation_space[keys.IMAGE])) * state_dim, state_dim)
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        state_dim: int,
+        labels: Mapping[str, str] | None = None,
+        n_channels: int | None = None,
+    ):
+        labels = dict(labels or LABELS)
+        require_images(observation_space, tuple(labels), type(self).__name__)
+        first = next(iter(labels))
+        n_channels = frame_channels(observation_space[first], first, n_channels)
+        windows = {
+            key: (observation_space[key].shape or (0,))[0] // n_channels if label == labels[first] else 1
+            for key, label in labels.items()
+        }
+        n_goals = sum(label != labels[first] for label in labels.values())
+        n_states = sum(windows.values()) + n_goals
+        super().__init__(observation_space, n_states * state_dim, tuple(labels), windows, state_dim, n_channels)
+        self.own = tuple(key for key, label in labels.items() if label == labels[first])
 
     def forward(self, observations: TensorDict) -> th.Tensor:
-        seen = self.read(keys.IMAGE, observations[keys.IMAGE])
-        own, earlier = seen[:, -1], seen[:, :-1]
-        target = self.read_newest(keys.DESIRED_IMAGE, observations[keys.DESIRED_IMAGE])
-        velocities = VELOCITY_GAIN * (own[:, None] - earlier)
-        return th.cat([own, velocities.flatten(1), target, target - own], dim=1)
+        features: list[th.Tensor] = []
+        for key in self.keys:
+            seen = self.read(key, observations[key])
+            newest = seen[:, -1]
+            features.append(newest)
+            if key in self.own:
+                features.append((VELOCITY_GAIN * (newest[:, None] - seen[:, :-1])).flatten(1))
+            else:
+                # The first picture shows the agent itself
+                features.append(newest - features[0])
+        return th.cat(features, dim=1)

@@ -1,52 +1,94 @@
-"""Clear errors for observation spaces that an extractor cannot read."""
+"""What an extractor may expect of an observation space, with clear errors where it is not so."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
-# Channels of one frame; stacked frames have a multiple of it
-COLORS = 3
+from sb3_mimic.errors import ObservationSpaceError
+
+# Channels of a coloured picture; a grey one has one
+N_COLORS = 3
 
 
 def require_keys(observation_space: spaces.Space[Any], required: Sequence[str], who: str) -> None:
     """
+    Checks that an observation has keys.
+
     :param observation_space: What the environment offers
     :param required: What is needed
     :param who: Who needs it
-    :raises ValueError: When a key is missing
+    :raises ObservationSpaceError: When a key is missing
     """
     if not isinstance(observation_space, spaces.Dict):
-        raise ValueError(f"{who} needs a Dict observation space with the keys {', '.join(required)}; got {observation_space}")
+        raise ObservationSpaceError(
+            f"{who} needs a Dict observation space with the keys {', '.join(required)}; got {observation_space}"
+        )
     missing = [key for key in required if key not in observation_space.spaces]
     if missing:
-        raise ValueError(
+        raise ObservationSpaceError(
             f"{who} reads {', '.join(required)}, but the observation space lacks {', '.join(missing)}."
-            f" It has {', '.join(observation_space.spaces)}. Choose an environment id or a policy that fits the other."
+            f" It has {', '.join(observation_space.spaces)}. Choose an environment id or a policy that fits the other,"
+            " or name the keys of your own environment: policy_kwargs=dict(labels={picture: vector})."
         )
 
 
 def require_images(observation_space: spaces.Dict, required: Sequence[str], who: str) -> None:
     """
+    Checks that an observation has pictures.
+
     :param observation_space: What the environment offers
     :param required: Keys that must be pictures, channels first
     :param who: Who needs them
-    :raises ValueError: When a key is missing or no uint8 picture with channels first
+    :raises ObservationSpaceError: When a key is missing or no uint8 picture with channels first
     """
     require_keys(observation_space, required, who)
     for key in required:
         space = observation_space[key]
-        is_picture = isinstance(space, spaces.Box) and is_image_space(space) and is_image_space_channels_first(space)
-        if not is_picture or n_frames(space) * COLORS != (space.shape or (0,))[0]:
-            raise ValueError(
-                f"{who} needs '{key}' to be a uint8 picture with channels first, {COLORS} for each frame, got {space}."
+        if not (isinstance(space, spaces.Box) and is_image_space(space) and is_image_space_channels_first(space)):
+            raise ObservationSpaceError(
+                f"{who} needs '{key}' to be a uint8 picture with channels first, got {space}."
                 " VecNormalize turns pictures into floats unless they are left out of norm_obs_keys;"
                 " VecTransposeImage puts the channels first."
             )
 
 
-def n_frames(space: spaces.Space[Any]) -> int:
-    """:return: How many frames are stacked in a picture with channels first"""
+def frame_channels(space: spaces.Space[Any], key: str, n_channels: int | None = None) -> int:
+    """
+    Tells the channels of one frame in a picture that may show several.
+
+    :param space: Of a picture with channels first
+    :param key: Its key, for the error
+    :param n_channels: Channels of one frame, where that is known
+    :return: Channels of one frame: 1 of grey pictures, 3 of coloured ones
+    :raises ObservationSpaceError: When the picture's channels are no multiple of ``n_channels``, or leave it open
+    """
     assert space.shape is not None
-    return int(space.shape[0]) // COLORS
+    total = int(space.shape[0])
+    if n_channels is None:
+        if total != 1 and total % N_COLORS:
+            raise ObservationSpaceError(
+                f"'{key}' has {total} channels: neither one, nor a multiple of {N_COLORS}. Say how many one frame has:"
+                " policy_kwargs=dict(n_channels=1) for grey frames that are stacked."
+            )
+        return 1 if total == 1 else N_COLORS
+    if n_channels < 1 or total % n_channels:
+        raise ObservationSpaceError(
+            f"'{key}' has {total} channels, which is no multiple of n_channels={n_channels}, the channels of one frame."
+        )
+    return n_channels
+
+
+def frame_space(space: spaces.Space[Any], n_channels: int) -> spaces.Box:
+    """:return: The space of a single frame out of a picture with channels first"""
+    assert space.shape is not None
+    return spaces.Box(0, 255, (n_channels, *space.shape[1:]), np.uint8)
+
+
+def vector_keys(observation_space: spaces.Dict) -> tuple[str, ...]:
+    """:return: Keys of all vectors in an observation"""
+    return tuple(
+        key for key, space in observation_space.spaces.items() if isinstance(space, spaces.Box) and len(space.shape) == 1
+    )

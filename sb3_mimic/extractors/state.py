@@ -9,35 +9,52 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, create_
 from stable_baselines3.common.type_aliases import TensorDict
 from torch import nn
 
-from sb3_mimic import keys
-from sb3_mimic.extractors.spaces import require_keys
+from sb3_mimic.errors import ObservationSpaceError
+from sb3_mimic.extractors.spaces import require_keys, vector_keys
+from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE, STATE_KEYS
 
 
 class StateExtractor(BaseFeaturesExtractor):
     """
-    An MLP on the state, the goals, and what is still missing between them.
+    An MLP on vectors and, where there are goals, on what is still missing.
 
-    :param observation_space: Must hold all of ``sb3_mimic.keys.STATE_KEYS``
+    :param observation_space: Where it has a goal, it must hold all of ``sb3_mimic.keys.STATE_KEYS``; else any vector
     :param net_arch: Sizes of the hidden layers that policy and value function share
     :param activation_fn: Activation after each of them
-    :raises ValueError: When a key is missing
+    :param keys: Which vectors to act on; ``STATE_KEYS`` by default, and all vectors where there is no goal
+    :raises ObservationSpaceError: When a key is missing, or there is no vector
     """
-
-    keys = keys.STATE_KEYS
 
     def __init__(
         self,
         observation_space: spaces.Dict,
         net_arch: Sequence[int] = (),
         activation_fn: type[nn.Module] = nn.Tanh,
+        keys: Sequence[str] | None = None,
     ):
-        require_keys(observation_space, self.keys, type(self).__name__)
-        n_inputs = sum(get_flattened_obs_dim(observation_space[key]) for key in self.keys)
-        n_inputs += get_flattened_obs_dim(observation_space[keys.DESIRED_GOAL])
+        who = type(self).__name__
+        require_keys(observation_space, keys or (), who)
+        if keys is None:
+            keys = vector_keys(observation_space)
+            if {ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE} & set(observation_space.spaces) or not keys:
+                keys = STATE_KEYS
+        require_keys(observation_space, keys, who)
+        not_vectors = set(keys) - set(vector_keys(observation_space))
+        if not_vectors or not keys:
+            raise ObservationSpaceError(f"{who} acts on vectors, and {', '.join(sorted(not_vectors)) or 'no key'} is none.")
+        n_inputs = sum(get_flattened_obs_dim(observation_space[key]) for key in keys)
+        has_goal = {ACHIEVED_GOAL, DESIRED_GOAL} <= set(keys)
+        if has_goal:
+            n_inputs += get_flattened_obs_dim(observation_space[DESIRED_GOAL])
         super().__init__(observation_space, features_dim=net_arch[-1] if net_arch else n_inputs)
+        #: Keys of the observation that it looks at
+        self.keys = tuple(keys)
+        self.has_goal = has_goal
         self.mlp = nn.Sequential(*create_mlp(n_inputs, -1, list(net_arch), activation_fn))
 
     def forward(self, observations: TensorDict) -> th.Tensor:
-        missing = observations[keys.DESIRED_GOAL] - observations[keys.ACHIEVED_GOAL]
-        features: th.Tensor = self.mlp(th.cat([*(observations[key] for key in self.keys), missing], dim=1))
+        inputs = [observations[key] for key in self.keys]
+        if self.has_goal:
+            inputs.append(observations[DESIRED_GOAL] - observations[ACHIEVED_GOAL])
+        features: th.Tensor = self.mlp(th.cat(inputs, dim=1))
         return features

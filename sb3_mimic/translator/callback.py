@@ -4,22 +4,22 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from stable_baselines3.common.buffers import DictRolloutBuffer
+from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 from stable_baselines3.common.preprocessing import get_obs_shape
 
-from sb3_mimic import keys
-from sb3_mimic.data.dataset import PoseDataset, PoseMemory
+from sb3_mimic.data.dataset import Dataset
+from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames
+from sb3_mimic.data.memory import Memory
+from sb3_mimic.errors import LabelError, ObservationSpaceError
+from sb3_mimic.extractors.translated import PoseReadingExtractor
+from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.base import Translator
-from sb3_mimic.translator.training import default_n_threads, fit, torch_threads
+from sb3_mimic.translator.labels import Labels
+from sb3_mimic.translator.reading import read_rollout
+from sb3_mimic.translator.training import default_n_threads, fit, read_dataset, torch_threads
 
-# For each picture, the pose in it: its key in the observation, and its name in the info where it is not observed
-LABELS = {
-    keys.IMAGE: (keys.ACHIEVED_GOAL, "previous_achieved_goal"),
-    keys.DESIRED_IMAGE: (keys.DESIRED_GOAL, "desired_goal"),
-}
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
 
@@ -39,9 +39,12 @@ def one_cycle(progress: float, warm_up: float = 0.15) -> float:
 
 class TranslatorCallback(BaseCallback):
     """
-    At the end of every rollout, and before PPO trains on it: measure the translator on the new frames, add those that
-    differ to a memory of earlier ones, train on a sample of it, and log both. Then free the pictures: those that the
-    policy does not look at, and those that it has read.
+    Measures the translator on new frames, adds those that differ to a memory of earlier ones, trains on a sample of it,
+    and logs both. With an on-policy algorithm at the end of every rollout, before the policy trains on it: then it also
+    frees the pictures in the rollout buffer, and puts what the policy read in them in their place. With an off-policy
+    algorithm every ``train_freq`` steps, on the newest frames in the replay buffer.
+
+    Which vector is to be read in which picture, the policy tells: ``policy_kwargs=dict(labels={picture: vector})``.
 
     :param frames_per_step: Frames to train on for each step of the environment
     :param batch_size: Frames per update
@@ -49,11 +52,14 @@ class TranslatorCallback(BaseCallback):
     :param cycle: Part of the training over which that cycle goes; afterwards the rate stays at 2 % of the largest.
         A policy that acts on what the translator reads wants its eyes to be good early.
     :param min_change: How far a joint (in scaled units) or a key point (in m) must have moved since the last frame for one
-        to be worth remembering. The larger, the more weigh the poses that are drawn evenly: where episodes start, and targets
+        to be worth remembering. The larger, the more weigh the poses that are drawn evenly: where episodes start, and
+        targets. Windows of more than one frame are all remembered: to stand still, too, is something that takes time
     :param memory_size: Frames to remember; 64x64 pixels take 12 KiB each
     :param n_validation: Frames to measure with
-    :param picture_freq: Rollouts between two logged pictures; 0 for none
+    :param picture_freq: Trainings of the translator between two logged pictures; 0 for none
     :param n_threads: Threads for torch meanwhile; half as many as processors by default
+    :param window: Frames that follow one another in what a translator with memory trains on; 1 for one without
+    :param train_freq: Steps of all environments between two trainings, with an off-policy algorithm
     :param verbose: Verbosity
     """
 
@@ -68,12 +74,24 @@ class TranslatorCallback(BaseCallback):
         n_validation: int = 256,
         picture_freq: int = 20,
         n_threads: int | None = None,
+        window: int = 1,
+        train_freq: int = 2048,
         verbose: int = 0,
     ):
         super().__init__(verbose)
-        for name, value in {"batch_size": batch_size, "memory_size": memory_size, "n_validation": n_validation}.items():
+        counts = {
+            "batch_size": batch_size,
+            "memory_size": memory_size,
+            "n_validation": n_validation,
+            "window": window,
+            "train_freq": train_freq,
+        }
+        for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("batch_size", "memory_size", "n_validation"):
+            if counts[name] < window:
+                raise ValueError(f"{name} must hold a window of {window} frames, got {counts[name]}")
         for name, rate in {
             "frames_per_step": frames_per_step,
             "learning_rate": learning_rate,
@@ -91,25 +109,50 @@ class TranslatorCallback(BaseCallback):
         self.n_validation = n_validation
         self.picture_freq = picture_freq
         self.n_threads = n_threads or default_n_threads()
-        self.memory = PoseMemory(memory_size)
+        self.window = window
+        self.train_freq = train_freq
+        self.memory = Memory(memory_size // window)
         self.n_rollouts = 0
+        self._is_restored = False
 
     def _init_callback(self) -> None:
-        translator = getattr(self.model.policy, "translator", None)
+        policy = self.model.policy
+        translator = getattr(policy, "translator", None)
         if not isinstance(translator, Translator):
-            raise ValueError(
-                f"TranslatorCallback needs a policy with a translator, and {type(self.model.policy).__name__} has none."
+            raise ObservationSpaceError(
+                f"TranslatorCallback needs a policy with a translator, and {type(policy).__name__} has none."
                 " Use a policy of sb3_mimic.policies and an environment id with pictures, or leave the callback out."
             )
-        if not hasattr(self.model, "rollout_buffer"):
-            raise ValueError(
-                f"TranslatorCallback trains on the frames of a rollout buffer, and {type(self.model).__name__} has none."
-                " Use an on-policy algorithm such as PPO, or leave the callback out."
-            )
         self.translator = translator
+        self.rollout_buffer = getattr(self.model, "rollout_buffer", None)
+        self.replay_buffer = getattr(self.model, "replay_buffer", None)
+        buffer = self.replay_buffer if self.rollout_buffer is None else self.rollout_buffer
+        if not isinstance(buffer, DictRolloutBuffer | DictReplayBuffer):
+            raise ObservationSpaceError(
+                "TranslatorCallback trains on the frames in a rollout buffer or a replay buffer of Dict observations, and"
+                f" {type(self.model).__name__} has {type(buffer).__name__}. Leave the callback out."
+            )
+        n_steps = buffer.buffer_size if self.rollout_buffer is not None else self.train_freq // buffer.n_envs
+        if not self.window <= min(n_steps, buffer.buffer_size):
+            raise ValueError(
+                f"A window of {self.window} frames does not fit {n_steps} steps between two trainings of the translator"
+                f" and a buffer of {buffer.buffer_size}: lower window, or raise n_steps, train_freq or buffer_size"
+            )
         # A generator of its own: PPO's random numbers are the same with and without this callback
         self.rng = np.random.default_rng(self.model.seed)
-        self.layout = self.training_env.get_attr("pose_layout", indices=0)[0]
+        self.read_labels: dict[str, str] = dict(policy.labels)  # type: ignore[arg-type]
+        self.labels = Labels(self.training_env, self.read_labels.values())
+        self.source = self._make_source()
+        venv = self.training_env
+        self.layout = venv.get_attr("pose_layout", indices=0)[0] if venv.has_attr("pose_layout") else None
+        self._can_draw = venv.has_attr("draw_poses")
+
+    def _make_source(self) -> FrameSource:
+        how = (self.read_labels, self.translator.n_channels, self.translator.state_dim)
+        if self.rollout_buffer is not None:
+            return RolloutFrames(self.rollout_buffer, *how)
+        assert self.replay_buffer is not None
+        return ReplayFrames(self.replay_buffer, *how)
 
     def run_state(self) -> dict[str, Any]:
         """:return: All that its future depends on, as plain numbers and arrays"""
@@ -117,6 +160,8 @@ class TranslatorCallback(BaseCallback):
             "memory": self.memory.run_state(),
             "random": self.rng.bit_generator.state,
             "n_rollouts": self.n_rollouts,
+            "labels": {"present": self.labels.present, "episode_starts": self.labels.episode_starts},
+            "source": self.source.run_state(),
         }
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
@@ -124,71 +169,122 @@ class TranslatorCallback(BaseCallback):
         self.memory.restore_run_state(state["memory"])
         self.rng.bit_generator.state = state["random"]
         self.n_rollouts = state["n_rollouts"]
+        # Older runs have neither; the environments tell the present state
+        if "labels" in state:
+            self.labels.present = dict(state["labels"]["present"])
+            self.labels.episode_starts = state["labels"]["episode_starts"]
+            self.source.restore_run_state(state["source"])
+            self._is_restored = True
+
+    def _on_training_start(self) -> None:
+        if not self._is_restored:
+            self.labels.begin(self.model._last_obs, self.locals.get("reset_num_timesteps", True))  # type: ignore[arg-type]
+        self._is_restored = False
+        for key, vector in self.labels.present.items():
+            self._check_size(key, vector.shape[-1])
+
+    def _check_size(self, key: str, size: int) -> None:
+        """Checks that what the translator reads is all of a label, or the first parts of its layout."""
+        state_dim = self.translator.state_dim
+        if size == state_dim:
+            return
+        layout = self._layout_of(size)
+        try:
+            if layout is None:
+                raise ValueError(f"It has {size} numbers.")
+            layout.leading(state_dim)
+        except ValueError as error:
+            allowed = [size] if layout is None else np.cumsum([part.size for part in layout]).tolist()
+            raise LabelError(
+                f"The translator reads {state_dim} numbers, which do not fit '{key}'. {error} Allowed are"
+                f" {', '.join(map(str, allowed))}: policy_kwargs=dict(translator_kwargs=dict(state_dim={allowed[0]}))."
+            ) from error
+
+    def _layout_of(self, size: int) -> PoseLayout | None:
+        """:return: What a vector of this size means, where the environment tells it"""
+        return self.layout if isinstance(self.layout, PoseLayout) and self.layout.dim == size else None
 
     def _on_rollout_start(self) -> None:
-        self._make_room_for_pictures()
-        # Step by step: poses that are not part of the observation, and what the policy read in its pictures
-        self._poses: dict[str, list[npt.NDArray[np.float32]]] = {}
-        self._read: dict[str, list[npt.NDArray[np.float32]]] = {}
+        if self.rollout_buffer is not None:
+            self._make_room_for_pictures()
+            self.source = self._make_source()
 
     def _on_step(self) -> bool:
-        observations = self.model.rollout_buffer.observations  # type: ignore[attr-defined]
-        for picture, (key, name) in LABELS.items():
-            if picture in observations and key not in observations:
-                # (n_envs, dim)
-                pose = np.stack([info[name] for info in self.locals["infos"]])
-                self._poses.setdefault(key, []).append(pose[:, : self.translator.state_dim])
-        for key, states in getattr(self.model.policy, "read_in_rollout", {}).items():
-            self._read.setdefault(key, []).append(states.cpu().numpy())
+        # What the buffer stores after this step is the observation that was acted on
+        self.source.add(self.labels.present, self.labels.episode_starts)
+        self.labels.step(self.locals["new_obs"], self.locals["infos"], self.locals["dones"])
         return True
 
     def _on_rollout_end(self) -> None:
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        assert isinstance(buffer, DictRolloutBuffer)
-        # (n_steps, n_envs, dim)
-        labels = {**buffer.observations, **{key: np.stack(poses) for key, poses in self._poses.items()}}
-        frames = PoseDataset.from_rollout(buffer, labels[keys.ACHIEVED_GOAL], labels.get(keys.DESIRED_GOAL), self.min_change)
+        if self.rollout_buffer is not None:
+            # Before the translator changes: PPO is to train on what was read when the actions were chosen
+            read = self._read_again()
+            self._train()
+            self._replace_pictures(read)
+        elif self.source.n_new >= self.train_freq:
+            self._train()
+
+    def _train(self) -> None:
+        n_frames = round(self.frames_per_step * self.source.n_new)
+        windows = self.source.take(self.window, self.min_change)
         progress = self.num_timesteps / self.model._total_timesteps
         learning_rate = self.learning_rate * max(one_cycle(progress / self.cycle), FLOOR if self.cycle < 1 else 0.0)
         with torch_threads(self.n_threads):
-            self._measure(frames)
-            self.memory.add(frames, self.rng)
-            n_frames = round(self.frames_per_step * buffer.buffer_size * buffer.n_envs)
-            sample = self.memory.sample(n_frames, self.rng)
-            loss = fit(self.translator, sample, 1, self.batch_size, learning_rate, self.rng)
+            self._measure(windows)
+            self.memory.add(windows, self.rng)
+            sample = self.memory.sample(max(1, n_frames // self.window), self.rng)
+            loss = fit(self.translator, sample, 1, self.batch_size // self.window, learning_rate, self.rng)
         self.logger.record("translator/loss", loss)
         self.logger.record("translator/learning_rate", learning_rate)
         self.n_rollouts += 1
+
+    def _read_again(self) -> dict[str, Any]:
+        """:return: What the policy read in the pictures of the rollout"""
+        extractor = self.model.policy.features_extractor
+        if not isinstance(extractor, PoseReadingExtractor):
+            return {}
+        assert self.rollout_buffer is not None
+        with torch_threads(self.n_threads):
+            return read_rollout(extractor, self.translator, self.rollout_buffer.observations)
+
+    def _replace_pictures(self, read: dict[str, Any]) -> None:
+        """PPO would copy all pictures in every epoch, and read them anew; the next rollout makes room for new ones."""
+        buffer = self.rollout_buffer
+        assert buffer is not None
         read_keys = self.model.policy.read_keys
         assert isinstance(read_keys, tuple)
-        # PPO would copy all of them in every epoch; the next rollout makes new ones
-        buffer.observations = {key: value for key, value in buffer.observations.items() if key in read_keys}
-        # ... and read them anew: it trains on what was read when the action was chosen
-        read = {key: np.stack(states) for key, states in self._read.items()}
-        buffer.observations |= read
+        buffer.observations = {key: value for key, value in buffer.observations.items() if key in read_keys} | read
         buffer.obs_shape = {**buffer.obs_shape, **{key: states.shape[2:] for key, states in read.items()}}
 
     def _on_training_end(self) -> None:
-        self._make_room_for_pictures()
+        if self.rollout_buffer is not None:
+            self._make_room_for_pictures()
 
     def _make_room_for_pictures(self) -> None:
         """Undo that the rollout buffer holds what was read in place of the pictures."""
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        buffer = self.rollout_buffer
+        assert buffer is not None
         shape = get_obs_shape(buffer.observation_space)
         if buffer.obs_shape != shape:
             buffer.obs_shape = shape
             buffer.reset()
 
-    def _measure(self, frames: PoseDataset) -> None:
-        sample = frames.sample(self.n_validation, self.rng)
-        # (n, C, H, W) -> (n, H, W, C)
-        images = sample.images.transpose(0, 2, 3, 1)
-        states = self.translator.predict(images)
-        self.logger.record("translator/joint_error_deg", float(np.median(self.layout["joints"].error(states, sample.states))))
-        if self.translator.state_dim < self.layout.dim:
+    def _measure(self, windows: Dataset) -> None:
+        sample = windows.sample(self.n_validation // self.window, self.rng)
+        # Of a window the last frame, which a translator with memory reads best
+        read, true = read_dataset(self.translator, sample)[:, -1], sample.states[:, -1]
+        size = next(iter(self.labels.present.values())).shape[-1]
+        layout = self._layout_of(size)
+        if layout is None:
+            self.logger.record("translator/state_error", float(np.abs(read - true).mean()))
             return
-        self.logger.record("translator/keypoint_error_cm", float(self.layout["points"].error(states, sample.states).mean()))
-        if self.picture_freq and self.n_rollouts % self.picture_freq == 0:
-            poses = {"true": sample.states[0], "read": states[0]}
-            picture = self.training_env.env_method("draw_poses", images[0], poses, indices=0)[0]
-            self.logger.record("translator/pose", Image(picture, "HWC"), exclude=("stdout", "log", "json", "csv"))
+        for part in layout.leading(self.translator.state_dim):
+            # A joint that cannot be told from its mirror image is far off; a point hardly is
+            average = np.median if len(part.shape) == 1 else np.mean
+            self.logger.record(f"translator/{part.measure}", float(average(part.error(read, true))))
+        is_due = self.picture_freq > 0 and self.n_rollouts % self.picture_freq == 0
+        if self._can_draw and is_due and self.translator.state_dim == size:
+            # (C, H, W) -> (H, W, C)
+            picture = sample.images[0, -1].transpose(1, 2, 0)
+            drawn = self.training_env.env_method("draw_poses", picture, {"true": true[0], "read": read[0]}, indices=0)[0]
+            self.logger.record("translator/pose", Image(drawn, "HWC"), exclude=("stdout", "log", "json", "csv"))

@@ -16,7 +16,7 @@ class ConvNetTranslator(Translator):
     """
     A convolutional network. Its hidden state is None.
 
-    :param observation_space: Must hold ``image`` (uint8, channels first)
+    :param observation_space: Must hold ``image``: a single frame, uint8, channels first
     :param state_dim: Size of what is read: the first numbers of a pose; by default the whole ``achieved_goal``
     :param channels: Output channels of the convolutions
     :param net_arch: Sizes of the layers between convolutions and state. Two of them: angles are no linear function of where
@@ -37,14 +37,14 @@ class ConvNetTranslator(Translator):
         self.head = nn.Sequential(*create_mlp(n_features, self.state_dim, self.net_arch))
         # Channels last is faster on CPU
         self.to(memory_format=th.channels_last)  # type: ignore[call-overload]
-        self._set_up_optimizer()
 
     def get_constructor_parameters(self) -> dict[str, Any]:
         return {**super().get_constructor_parameters(), "channels": self.channels, "net_arch": self.net_arch}
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
-        batch_size, n_frames = images.shape[:2]
         # A plain background is white: turned to zero, it weighs nothing
-        ink = images.flatten(0, 1).contiguous(memory_format=th.channels_last).float().div_(255).neg_().add_(1)
+        pixels = images.flatten(0, 1).float().contiguous(memory_format=th.channels_last)
+        ink = pixels.div(255).neg_().add_(1)
         states = self.head(self.trunk(ink))
-        return states.view(batch_size, n_frames, self.state_dim), None
+        # Any batch size: what is traced or exported holds no number for it
+        return states.view(-1, images.shape[1], self.state_dim), None

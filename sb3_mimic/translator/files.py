@@ -1,5 +1,6 @@
 """A translator alone in a file: safetensors, which hold numbers and text and can run nothing."""
 
+import importlib
 import inspect
 import json
 from collections.abc import Sequence
@@ -14,8 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from sb3_mimic import keys
-from sb3_mimic.errors import TranslatorFileError
-from sb3_mimic.extractors.spaces import COLORS
+from sb3_mimic.errors import TranslatorClassError, TranslatorFileError
 from sb3_mimic.pose import PoseLayout, robot_pose
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
@@ -28,8 +28,8 @@ METADATA_KEY = "sb3_mimic.translator"
 # Version 1 gave joint limits and a number of key points in place of the parts of a layout
 FORMAT_VERSION, FIRST_VERSION = 2, 1
 MAX_BYTES = 256 * 2**20
-# Far beyond what any description needs (in characters), and any picture (in pixels)
-MAX_DESCRIPTION, MAX_SIDE = 4096, 1024
+# Far beyond what any description needs (in characters), and any picture (in pixels and channels)
+MAX_DESCRIPTION, MAX_SIDE, MAX_CHANNELS = 4096, 1024, 4
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,13 @@ class TranslatorDescription:
     pose_layout: PoseLayout | None = None
 
     def __post_init__(self) -> None:
-        channels, *sides = self.image_shape
-        if channels != COLORS or len(sides) != 2 or not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
+        limits = (MAX_CHANNELS, MAX_SIDE, MAX_SIDE)
+        if len(self.image_shape) != len(limits) or not all(
+            type(size) is int and 0 < size <= limit for size, limit in zip(self.image_shape, limits, strict=True)
+        ):
             raise ValueError(
-                f"image_shape must be {COLORS} channels and two sides of at most {MAX_SIDE}, got {self.image_shape}"
+                f"image_shape must be at most {MAX_CHANNELS} channels and two sides of at most {MAX_SIDE},"
+                f" got {self.image_shape}"
             )
 
     def build(self, translator_class: type[Translator]) -> Translator:
@@ -90,6 +93,28 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
     except OSError as error:
         raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
     return path
+
+
+def import_class(dotted: str) -> type[Translator]:
+    """
+    Imports a translator's class by its name. Importing a module runs it: only name what you trust.
+
+    :param dotted: Module and class, such as ``my_package.eyes.MyTranslator``; the module must be found by Python
+    :return: The class, to be given to :func:`load_translator`
+    :raises TranslatorClassError: When there is no such module or class, or it is no translator
+    """
+    module_name, _, class_name = dotted.rpartition(".")
+    try:
+        if not module_name:
+            raise ImportError("a module is missing before the class")
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TranslatorClassError(
+            f"There is no class {dotted!r}: {error}. Give it as package.module.Name, and run where Python finds the package."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Translator)):
+        raise TranslatorClassError(f"{dotted} is no translator: derive it from sb3_mimic.translator.base.Translator.")
+    return found
 
 
 def read_translator_file(path: str | Path) -> tuple[TranslatorDescription, dict[str, th.Tensor]]:

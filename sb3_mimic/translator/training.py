@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch as th
 
-from sb3_mimic.data.dataset import PoseDataset
+from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.translator.base import Translator
 
 
@@ -32,22 +34,48 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         th.set_num_threads(before)
 
 
+def read_windows(translator: Translator, images: th.Tensor, episode_starts: npt.NDArray[np.bool_]) -> th.Tensor:
+    """
+    Reads windows of frames. A translator with memory begins anew with each window, and with each episode in it.
+
+    :param translator: In training or evaluation mode
+    :param images: uint8, shape (batch, time, channels, height, width)
+    :param episode_starts: Whether an episode begins with a frame, shape (batch, time)
+    :return: States, shape (batch, time, state_dim)
+    """
+    if not episode_starts[:, 1:].any():
+        whole: th.Tensor = translator(images)[0]
+        return whole
+    # Stretches of frames between starts, which nothing in their past belongs to: those of the same place go together
+    n_steps = episode_starts.shape[1]
+    stretches: dict[tuple[int, int], list[int]] = {}
+    for window, starts in enumerate(episode_starts):
+        edges = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), n_steps]
+        for stretch in pairwise(edges):
+            stretches.setdefault(stretch, []).append(window)
+    rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
+    for (begin, end), windows in sorted(stretches.items()):
+        for window, states in zip(windows, translator(images[windows, begin:end])[0], strict=True):
+            rows[window].append(states)
+    return th.stack([th.cat(parts) for parts in rows])
+
+
 def fit(
     translator: Translator,
-    dataset: PoseDataset,
+    dataset: Dataset,
     n_epochs: int,
     batch_size: int,
     learning_rate: float,
     rng: np.random.Generator,
 ) -> float:
     """
-    Train a translator on pictures and their states with the mean absolute error, which weighs the few
+    Trains a translator on pictures and their states with the mean absolute error, which weighs the few
     ambiguous pictures less than the squared error would.
 
     :param translator: Trained in place; left without gradients
     :param dataset: What to train on
     :param n_epochs: Passes over the data
-    :param batch_size: Pictures per step, or all where they are fewer; what is left over at the end of a pass is left out
+    :param batch_size: Windows per step, or all where they are fewer; what is left over at the end of a pass is left out
     :param learning_rate: Of Adam
     :param rng: Shuffles the data
     :return: Mean loss
@@ -65,10 +93,9 @@ def fit(
     for _ in range(n_epochs):
         order = rng.permutation(len(dataset))
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            batch = order[start : start + batch_size]
-            images = th.from_numpy(dataset.images[batch]).to(device)[:, None]
-            states, _ = translator(images)
-            loss = th.nn.functional.l1_loss(states[:, 0], th.from_numpy(dataset.states[batch]).to(device))
+            batch = dataset[order[start : start + batch_size]]
+            states = read_windows(translator, th.from_numpy(batch.images).to(device), batch.episode_starts)
+            loss = th.nn.functional.l1_loss(states, th.from_numpy(batch.states).to(device))
             translator.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             translator.optimizer.step()
@@ -77,3 +104,24 @@ def fit(
     translator.optimizer.zero_grad(set_to_none=True)
     translator.train(was_training)
     return float(np.mean(losses))
+
+
+def read_dataset(translator: Translator, dataset: Dataset, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    """
+    Reads all windows of a dataset, without learning from them.
+
+    :param translator: Left in the mode that it was in
+    :param dataset: What to read
+    :param batch_size: Windows at a time
+    :return: States, shape (n, time, state_dim)
+    """
+    device = next(translator.parameters()).device
+    was_training = translator.training
+    translator.eval()
+    read = []
+    with th.no_grad():
+        for start in range(0, len(dataset), batch_size):
+            images = th.from_numpy(dataset.images[start : start + batch_size]).to(device)
+            read.append(read_windows(translator, images, dataset.episode_starts[start : start + batch_size]).cpu().numpy())
+    translator.train(was_training)
+    return np.concatenate(read)

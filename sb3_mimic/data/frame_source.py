@@ -1,0 +1,125 @@
+"""Where the frames that a translator learns from come from: a rollout buffer, or a replay buffer."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer
+
+from sb3_mimic.data.dataset import Dataset
+from sb3_mimic.data.windows import cut_windows
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class FrameSource(Protocol):
+    """
+    Hands over windows of the frames that a buffer has got since it was last asked, with states and episode starts.
+
+    The buffer has the frames. The states in them are told step by step: a buffer may hold them normalised, or not at all.
+    """
+
+    @property
+    def n_new(self) -> int:
+        """Steps of all environments since the last windows"""
+
+    def add(self, states: Mapping[str, FloatArray], episode_starts: npt.NDArray[np.bool_]) -> None:
+        """
+        Notes the states that belong to the observation which the buffer stores in this step.
+
+        :param states: Vectors by their keys, shape (n_envs, dim) each
+        :param episode_starts: Whether an episode begins with the observation, shape (n_envs,)
+        """
+
+    def take(self, length: int, min_change: float) -> Dataset:
+        """
+        :param length: Frames of a window
+        :param min_change: See :func:`~sb3_mimic.data.windows.cut_windows`
+        :return: Windows of the new frames, a copy
+        """
+
+    def run_state(self) -> dict[str, Any]:
+        """:return: What was noted and not yet taken, as plain arrays"""
+
+    def restore_run_state(self, state: dict[str, Any]) -> None:
+        """:param state: What :meth:`run_state` gave"""
+
+
+class _BufferFrames:
+    """
+    Takes frames out of a buffer's observations, the newest of which is in the place before its next.
+
+    :param buffer: Of Dict observations
+    :param labels: The key of the vector that is to be read in each picture, by the picture's key
+    :param n_channels: Channels of one frame; of stacked frames the newest counts
+    :param state_dim: How many of a vector's first numbers are read
+    """
+
+    def __init__(
+        self, buffer: DictRolloutBuffer | DictReplayBuffer, labels: Mapping[str, str], n_channels: int, state_dim: int
+    ):
+        self.buffer = buffer
+        self.labels = dict(labels)
+        self.n_channels = n_channels
+        self.state_dim = state_dim
+        # A replay buffer forgets its oldest
+        self._states: dict[str, deque[FloatArray]] = {
+            key: deque(maxlen=buffer.buffer_size) for key in dict.fromkeys(labels.values())
+        }
+        self._starts: deque[npt.NDArray[np.bool_]] = deque(maxlen=buffer.buffer_size)
+
+    @property
+    def n_new(self) -> int:
+        return len(self._starts) * self.buffer.n_envs
+
+    def add(self, states: Mapping[str, FloatArray], episode_starts: npt.NDArray[np.bool_]) -> None:
+        for key, noted in self._states.items():
+            noted.append(np.asarray(states[key][:, : self.state_dim], np.float32))
+        self._starts.append(np.asarray(episode_starts, bool))
+
+    def take(self, length: int, min_change: float) -> Dataset:
+        starts = np.stack(self._starts)
+        # The buffer's next place comes after the newest
+        places = (self.buffer.pos - len(starts) + np.arange(len(starts))) % self.buffer.buffer_size
+        own = next(iter(self.labels.values()))
+        parts = []
+        for picture, key in self.labels.items():
+            frames = self.buffer.observations[picture][:, :, -self.n_channels :]
+            # A full rollout is all there is: cut_windows copies what it takes
+            frames = frames if len(starts) == len(frames) and not places[0] else frames[places]
+            windows = cut_windows(frames, np.stack(self._states[key]), starts, length, min_change)
+            if length == 1 and key != own and not starts[0].all():
+                # A goal that was there before is not new; without an episode's start the first step comes first
+                is_old = np.zeros(len(windows), bool)
+                is_old[: self.buffer.n_envs] = ~starts[0]
+                windows = windows[np.flatnonzero(~is_old)]
+            parts.append(windows)
+        self._forget()
+        return Dataset.concatenate(parts)
+
+    def run_state(self) -> dict[str, Any]:
+        if not self._starts:
+            return {}
+        return {"states": {key: np.stack(noted) for key, noted in self._states.items()}, "starts": np.stack(self._starts)}
+
+    def restore_run_state(self, state: dict[str, Any]) -> None:
+        self._forget()
+        if state:
+            for key, noted in self._states.items():
+                noted.extend(state["states"][key])
+            self._starts.extend(state["starts"])
+
+    def _forget(self) -> None:
+        for noted in self._states.values():
+            noted.clear()
+        self._starts.clear()
+
+
+class RolloutFrames(_BufferFrames):
+    """The frames of a rollout buffer. It must be full, and not yet flattened by a training step, when they are taken."""
+
+
+class ReplayFrames(_BufferFrames):
+    """The newest frames of a replay buffer, as many as it still holds."""

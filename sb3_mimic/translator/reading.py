@@ -1,0 +1,85 @@
+"""What a policy read in the pictures of a rollout, read once more and all at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+
+from sb3_mimic.extractors.translated import PoseReadingExtractor
+from sb3_mimic.translator.base import Translator
+
+BATCH_SIZE = 256
+
+
+def read_rollout(
+    extractor: PoseReadingExtractor, translator: Translator, observations: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """
+    Reads pictures as a policy did when it chose its actions, provided that its translator has not been trained since.
+    What was there in the step before, such as the picture of a goal or a stacked frame, is read once.
+
+    :param extractor: The policy's
+    :param translator: The policy's
+    :param observations: Of a rollout, by key, shape (n_steps, n_envs, ...)
+    :return: What may stand in a picture's place from now on, by its key, shape (n_steps, n_envs, n_read * state_dim)
+    """
+    read = {}
+    for key, n_read in extractor.windows.items():
+        pictures = observations[key][:, :, -n_read * extractor.n_channels :]
+        n_steps, n_envs, _, height, width = pictures.shape
+        # A translator with memory must see the frames of a window together
+        length = n_read if _has_memory(translator) else 1
+        units = pictures.reshape(n_steps, n_envs, n_read // length, length, extractor.n_channels, height, width)
+        different, places = _different(units)
+        states = _read(translator, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
+        if n_read > 1:
+            # As in PoseReadingExtractor.read: before an episode's first frame there was none
+            is_black = ~pictures.reshape(n_steps, n_envs, n_read, -1).any(axis=-1, keepdims=True)
+            states = np.where(is_black, states[:, :, -1:], states)
+        read[key] = states.reshape(n_steps, n_envs, -1)
+    return read
+
+
+def _has_memory(translator: Translator) -> bool:
+    picture = th.zeros(1, 1, translator.n_channels, translator.height, translator.width, dtype=th.uint8)
+    return _evaluated(translator, picture)[1] is not None
+
+
+def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """:return: States in frames of shape (n, time, n_channels, height, width)"""
+    batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+    # Floats, as the policy's own pictures are
+    return np.concatenate([_evaluated(translator, th.from_numpy(batch).float())[0].cpu().numpy() for batch in batches])
+
+
+def _evaluated(translator: Translator, images: th.Tensor) -> Any:
+    was_training = translator.training
+    translator.eval()
+    with th.no_grad():
+        result = translator(images.to(next(translator.parameters()).device))
+    translator.train(was_training)
+    return result
+
+
+def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """
+    :param units: What is read at once, several in each step, shape (n_steps, n_envs, n_units, ...)
+    :return: Those that were not there in the step before, in the place of the next one or of the last, shape (n, ...);
+        and for each unit its place among them, shape (n_steps, n_envs, n_units)
+    """
+    n_units = units.shape[2]
+    # Where stacked frames were in the step before
+    before = np.minimum(np.arange(n_units) + 1, n_units - 1)
+    pixels = units.reshape(*units.shape[:3], -1)
+    if pixels.shape[-1] % 8 == 0 and pixels.strides[-1] == 1:
+        # Eight at a time
+        pixels = pixels.view(np.uint64)
+    is_new = np.ones(units.shape[:3], bool)
+    for unit in range(n_units):
+        is_new[1:, :, unit] = (pixels[1:, :, unit] != pixels[:-1, :, before[unit]]).any(axis=-1)
+    places = is_new.cumsum().reshape(is_new.shape) - 1
+    for step in range(1, len(units)):
+        places[step] = np.where(is_new[step], places[step], places[step - 1][:, before])
+    return units[is_new], places
