@@ -16,7 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic.annealing import AnnealingCallback
-from sb3_mimic.checkpoints.callback import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints import RunStateCallback, find_state, restore_statistics, write_checkpoint
 from sb3_mimic.checkpoints.state_file import fingerprint, read_state, state_file, write_state
 from sb3_mimic.errors import RunStateError
 from sb3_mimic.policies import StatePolicy
@@ -272,7 +272,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch
         path.write_bytes(b"half")
         raise full
 
-    monkeypatch.setattr("sb3_mimic.checkpoints.callback.write_state", write_nothing)
+    monkeypatch.setattr("sb3_mimic.checkpoints.files.write_state", write_nothing)
     model = make_model()
     with pytest.warns(UserWarning, match="could not be written.*No space left.*Training goes on"):
         model.learn(192, callback=RunStateCallback(str(tmp_path), save_freq=128))

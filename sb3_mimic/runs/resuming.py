@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
 
-from sb3_mimic.checkpoints.callback import (
-    BestStatisticsCallback,
-    RunStateCallback,
-    checkpoints_in,
-    find_state,
-    how_to_continue,
-)
+from sb3_mimic.checkpoints.callback import BestStatisticsCallback, RunStateCallback
+from sb3_mimic.checkpoints.files import checkpoints_in, find_state, how_to_continue
 from sb3_mimic.checkpoints.state_file import fingerprint, read_tree
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, InterruptedRunError, RunStateError
 from sb3_mimic.runs.arguments import read_arguments
