@@ -95,7 +95,8 @@ def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
 
 def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[str]:
     """
-    Put everything back but the random states, which :func:`restore_random` is for: it must come last.
+    Put everything back but random states and what a rollout begins with, which :func:`restore_random` is for: it must
+    come last.
 
     :param model: With the weights of the checkpoint, about to collect its first rollout
     :param callback: All callbacks of the training
@@ -142,7 +143,7 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
 
 
 def _exploration_of(model: BaseAlgorithm) -> list[Any]:
-    parts = (model.policy, getattr(model.policy, "actor", None))
+    parts: tuple[Any, ...] = (model.policy, getattr(model.policy, "actor", None))
     return [
         each.action_dist for each in parts if isinstance(getattr(each, "action_dist", None), StateDependentNoiseDistribution)
     ]
@@ -160,9 +161,6 @@ def _restore_tensors(model: BaseAlgorithm, state: State) -> None:
     for name, array in state.get("tensors", {}).items():
         if name in tensors:
             tensors[name].data.copy_(th.from_numpy(np.array(array)))
-    for each, saved in zip(_exploration_of(model), state.get("exploration", ()), strict=False):
-        for name, array in saved.items():
-            setattr(each, name, th.from_numpy(array).to(model.device))
 
 
 def _capture_episodes(model: BaseAlgorithm, missing: list[str]) -> State:
@@ -253,7 +251,8 @@ def _capture_callback(callback: BaseCallback, missing: list[str]) -> State:
 
 def _arguments_of(callback: BaseCallback) -> set[str]:
     """:return: Attributes that a callback was made with: who continues a run may change them"""
-    return {name for each in type(callback).__mro__ for name in inspect.signature(each).parameters}
+    classes = [each for each in type(callback).__mro__ if issubclass(each, BaseCallback)]
+    return {name for each in classes for name in inspect.signature(each).parameters}
 
 
 def _restore_callback(callback: BaseCallback, state: State) -> list[str]:
@@ -287,6 +286,9 @@ def restore_random(model: BaseAlgorithm, state: State) -> None:
     :param model: Right after :func:`restore`, at the very start of its rollout
     :param state: What :func:`capture` gave
     """
+    for each, matrices in zip(_exploration_of(model), state.get("exploration", ()), strict=False):
+        for name, array in matrices.items():
+            setattr(each, name, th.from_numpy(array).to(model.device))
     saved = state["random"]
     kind, numbers, gauss = saved["python"]
     random.setstate((kind, tuple(numbers), gauss))
