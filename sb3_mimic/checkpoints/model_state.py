@@ -46,6 +46,7 @@ EXPLORATION = ("exploration_mat", "exploration_matrices")
 # What SB3 hands a callback, or what has a state of its own
 OF_CALLBACKS = frozenset({"model", "parent", "locals", "globals", "_logger", "callback", "callbacks", "callback_on_new_best"})
 OF_CALLBACKS |= {"eval_env", "pbar", *EVALUATIONS}
+WITHOUT_STATE = ("CallbackList", "ProgressBarCallback")
 # Whose objects show or write something, and keep nothing
 KNOWN_CALLBACKS = ("stable_baselines3.", "sb3_contrib.", "rl_zoo3.", "sb3_mimic.")
 
@@ -135,7 +136,7 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
     for key, each in present.items():
         if key in saved:
             differences += _restore_callback(each, saved[key])
-    missing = (name for name, number in saved if (name, number) not in present and name != "ProgressBarCallback")
+    missing = (name for name, number in saved if (name, number) not in present and name not in WITHOUT_STATE)
     differences += [f"no {name}, which was there before" for name in missing]
     if getattr(model, "use_sde", False) and "exploration" not in state:
         differences.append("another exploration matrix, which is drawn anew")
