@@ -214,7 +214,7 @@ def test_what_cannot_be_kept_is_named_at_the_start(vec_env_cls, tmp_path):
     haunted = next(each for each in state["venv"]["envs"][0]["chain"] if each["class"] == "Haunted")
     assert haunted["attributes"]["count"] == 20
     assert not {"ghost", "screen"} & haunted["attributes"].keys()
-    model = A2C("MlpPolicy", plain("CartPole-v1", wrap=Haunted), n_steps=20, device="cpu")
+    model = A2C("MlpPolicy", plain("CartPole-v1", wrap=Haunted, vec_env_cls=vec_env_cls), n_steps=20, device="cpu")
     with pytest.warns(UserWarning, match=r"goes on.*not bit by bit: Haunted\.ghost"):
         train(model, 80, resume_from=str(tmp_path / "rl_model_40_steps.zip"))
 

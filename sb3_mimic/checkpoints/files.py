@@ -45,7 +45,7 @@ def find_state(checkpoint: Path) -> Path | None:
     """
     wanted = fingerprint(checkpoint)
     own = state_file(checkpoint)
-    if own.is_file() and read_tree(own)["fingerprint"] == wanted:
+    if own.is_file() and read_tree(own).get("fingerprint") == wanted:
         return own
     return next((path for path in sorted(checkpoint.parent.glob(f"*{SUFFIX}")) if _belongs(path, wanted)), None)
 
@@ -53,7 +53,7 @@ def find_state(checkpoint: Path) -> Path | None:
 def _belongs(path: Path, wanted: str) -> bool:
     try:
         tree = read_tree(path)
-        return "algorithm" in tree and bool(tree["fingerprint"] == wanted)
+        return "algorithm" in tree and tree.get("fingerprint") == wanted
     except RunStateError:
         # A damaged state of some other checkpoint is no reason to stop
         return False
@@ -70,14 +70,17 @@ def restore_statistics(venv: VecEnv, model_path: Path) -> None:
         print(f"The running statistics are those of {model_path.name}")
 
 
+def steps_of(checkpoint: Path) -> int | None:
+    """:return: The number in a name like ``rl_model_1000_steps.zip``, or None where the name is another"""
+    name = checkpoint.stem
+    steps = name.removesuffix("_steps").rpartition("_")[2]
+    return int(steps) if name.endswith("_steps") and steps.isascii() and steps.isdigit() else None
+
+
 def checkpoints_in(run: Path) -> list[Path]:
     """:return: The checkpoints of a run that it can be continued from exactly, in the order of their steps"""
-    found = {}
-    for path in run.glob("*_steps.zip"):
-        steps = path.stem.removesuffix("_steps").rpartition("_")[2]
-        if steps.isdigit() and state_file(path).is_file():
-            found[int(steps), path.name] = path
-    return [found[key] for key in sorted(found)]
+    found = [(steps_of(path) or 0, path) for path in run.glob("*_steps.zip") if steps_of(path) is not None]
+    return [path for _, path in sorted(found) if state_file(path).is_file()]
 
 
 def copy_best_model(source: Path, target: Path) -> None:

@@ -37,7 +37,7 @@ def fingerprint(checkpoint: Path) -> str:
     try:
         with zipfile.ZipFile(checkpoint) as file:
             entries = sorted((info.filename, info.CRC) for info in file.infolist() if info.filename.endswith(".pth"))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
         raise RunStateError(f"{checkpoint} is not a whole checkpoint: {error}. Take an earlier one.") from error
     return " ".join(f"{name}:{checksum:08x}" for name, checksum in entries)
 
@@ -109,7 +109,7 @@ def _read(path: Path, take: Callable[[dict[str, Any], Any], dict[str, Any]]) -> 
                     " Continue the run with the version that wrote it, or remove the file to start from its weights alone."
                 )
             return take(tree, file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, RecursionError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, RunStateError):
             raise
         raise RunStateError(
