@@ -66,9 +66,13 @@ def _hyperparameters_loader(packages: Sequence[str]) -> type[yaml.SafeLoader]:
     return Loader
 
 
-def _read(run: Path, env_id: str, file: str, what: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
+def _path_of(run: Path, env_id: str, file: str) -> Path:
     # As the zoo names folders: of ids like ALE/Pong-v5 too
-    path = run / env_id.replace("/", "-") / file
+    return run / env_id.replace("/", "-") / file
+
+
+def _read(run: Path, env_id: str, file: str, what: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
+    path = _path_of(run, env_id, file)
     try:
         return dict(yaml.load(path.read_text(), Loader=loader))
     except (AttributeError, ImportError, OSError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
@@ -87,7 +91,7 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
     strange = sorted(name for name, value in arguments.items() if isinstance(value, NotLookedUp))
     if missing or strange:
         what = f"it lacks {', '.join(missing)}" if missing else f"its {', '.join(strange)} is no plain data"
-        raise DamagedAgentError(f"{run}, {env_id}: args.yml does not hold the arguments of a run: {what}.")
+        raise DamagedAgentError(f"{_path_of(run, env_id, 'args.yml')} does not hold the arguments of a run: {what}.")
     return arguments
 
 
