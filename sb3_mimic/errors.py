@@ -51,3 +51,7 @@ class StudyNotFoundError(MimicError, ValueError):
 
 class UnfinishedStudyError(MimicError, ValueError):
     """A study has no finished trial to take anything from."""
+
+
+class HyperparametersError(MimicError, ValueError):
+    """There are no hyperparameters for a training, or they cannot be used."""

@@ -47,11 +47,6 @@ NOT_YET = {
     "data.dataset": {"extractors"},
     "envs.bodies.humanoid": {"envs.make", "envs.mimic_env"},
     "envs.bodies.reacher": {"envs.make", "envs.mimic_env"},
-    "tuning.objective": {"envs.registration"},
-    "tuning.retraining": {"zoo"},
-    "tuning.search_space": {"envs.registration"},
-    "tuning.worker": {"envs.registration"},
-    "zoo.install": {"envs.registration"},
 }
 
 

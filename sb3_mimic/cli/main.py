@@ -242,7 +242,8 @@ def _zoo(args: argparse.Namespace) -> None:
 
 
 def _tuned(args: argparse.Namespace) -> None:
-    from sb3_mimic.tuning.storage import best_trial, load_study, write_entry
+    from sb3_mimic.tuning.results import best_trial, write_entry
+    from sb3_mimic.tuning.storage import load_study
 
     study = load_study(args.storage, args.study)
     trial = best_trial(study, args.env)
