@@ -60,6 +60,7 @@ def assert_trained_with_our_hyperparameters(run: Path) -> None:
     assert model.policy.translator.optimizer.state_dict()["state"], "the translator was trained"
 
 
+@pytest.mark.slow
 def test_train_enjoy_and_imitate_from_a_checkout(run_python, tmp_path):
     train = run_python(*CARD_COMMAND, "-n", "2048", cwd=tmp_path)
     assert str(hyperparams_file("ppo")) in train
@@ -80,6 +81,7 @@ def test_train_enjoy_and_imitate_from_a_checkout(run_python, tmp_path):
     assert "joint error" in imitate
 
 
+@pytest.mark.slow
 def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
     where = run_python("-c", "import sb3_mimic; print(sb3_mimic.__file__)", python=installed_python, cwd=tmp_path)
     assert str(REPOSITORY) not in where
@@ -97,6 +99,7 @@ def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
     assert "pose taken" in run_python("-m", "sb3_mimic", *imitate, python=installed_python, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", find_agents())
 def test_enjoy_replays_the_shipped_agents(env_id, run_python):
     enjoy = run_python(
@@ -121,6 +124,7 @@ def test_shipped_agents_are_small_and_say_what_they_can_do(env_id):
     assert "log_folder\n    - logs\n" in (folder / env_id / "args.yml").read_text(), "nobody's own folder"
 
 
+@pytest.mark.slow
 def test_optimize_keeps_extractor_and_translator(run_python, tmp_path):
     printed = run_python(
         # Long enough for a whole rollout, however long the sampled ones are
@@ -137,6 +141,7 @@ def test_optimize_keeps_extractor_and_translator(run_python, tmp_path):
         assert policy.translator.optimizer.state_dict()["state"], "the translator was trained"
 
 
+@pytest.mark.slow
 def test_conf_file_and_foreign_ids_are_left_alone(run_python, tmp_path):
     ours = yaml.safe_load(hyperparams_file("ppo").read_text())[ENV_ID]
     (tmp_path / "mine.yml").write_text(yaml.safe_dump({ENV_ID: ours | {"n_envs": 2, "n_steps": 32, "batch_size": 64}}))
@@ -165,6 +170,7 @@ def test_every_id_has_hyperparameters_that_are_data(algo, algorithm, ids):
             assert not isinstance(entry.get(key), str), "rl-zoo3 would evaluate it"
 
 
+@pytest.mark.slow
 def test_recurrent_policies_train_on_and_are_optimized(run_python, tmp_path):
     """Trained, stopped, continued, replayed and tuned, with an id that can only see its goal"""
     env_id = "MimicReacherPlanePixels-v0"
@@ -185,6 +191,7 @@ def test_recurrent_policies_train_on_and_are_optimized(run_python, tmp_path):
         assert policy.translator is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["Pixels", "Fused", "Sparse"])
 def test_every_mode_trains_and_is_replayed(mode, run_python, tmp_path):
     env_id = f"MimicHalfHumanoid{mode}-v0"
@@ -201,17 +208,7 @@ def test_an_unknown_zoo_is_warned_of(monkeypatch):
         zoo.install()
 
 
-def test_installing_twice_wraps_once():
-    from rl_zoo3.exp_manager import ExperimentManager
-
-    from sb3_mimic.zoo import install as zoo
-
-    zoo.install()
-    once = ExperimentManager.read_hyperparameters
-    zoo.install()
-    assert ExperimentManager.read_hyperparameters is once
-
-
+@pytest.mark.slow
 def test_an_algorithm_without_hyperparameters_is_refused(run_python, tmp_path):
     command = [part if part != "ppo" else "sac" for part in CARD_COMMAND]
     printed = run_python(*command, "-n", "64", expect=1, cwd=tmp_path)

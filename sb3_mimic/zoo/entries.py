@@ -66,19 +66,20 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
     return found.get(True, found.get(False))
 
 
-def entry_for(algo: str, env_id: str) -> dict[str, Any]:
+def entry_for(algo: str, env_id: str, similar: str | None = None) -> dict[str, Any]:
     """
-    Finds the entry of one of our ids, and says which algorithms have one where this has none.
+    Finds the entry of an id, and says which algorithms have one where this has none.
 
     :param algo: Name of the algorithm
-    :param env_id: One of our ids
+    :param env_id: The id
+    :param similar: The id of ours whose entry it takes; by default itself
     :return: Its hyperparameters
     :raises HyperparametersError: When we have none for that algorithm
     """
-    entry = our_entry(algo, env_id)
+    entry = our_entry(algo, similar or env_id)
     if entry is None:
         raise HyperparametersError(
-            f"sb3_mimic has no hyperparameters of {algo} for {env_id}, only of {', '.join(algorithms_of(env_id))}."
+            f"sb3_mimic has no hyperparameters of {algo} for {env_id}, only of {', '.join(algorithms_of(similar or env_id))}."
             " Choose one of those with --algo, or bring your own with --conf-file."
         )
     return entry

@@ -88,18 +88,17 @@ class MimicZooManager(exp_manager.ExperimentManager):
         # The zoo looks in its package, or at the top of its checkout
         if config not in [root / "hyperparams" / f"{self.algo}.yml" for root in Path(exp_manager.__file__).parents[:2]]:
             return None
-        similar = env_id
+        similar = None
         if our_entry(self.algo, env_id) is None and not algorithms_of(env_id):
             if self._is_atari or env_id in read_entries(config):
                 return None
-            offered = similar_id(env_id, probe(env_id, self.env_kwargs))
-            if offered is None:
+            similar = similar_id(env_id, probe(env_id, self.env_kwargs))
+            if similar is None:
                 return None
-            similar = offered
             print(f"{env_id} has no hyperparameters of its own, and takes those of {similar}")
         self.is_ours = True
         print(f"Loading hyperparameters from: {hyperparams_file(self.algo)}")
-        return entry_for(self.algo, similar)
+        return entry_for(self.algo, env_id, similar)
 
     def _overridden(self, entry: Entry) -> tuple[Entry, Entry]:
         """:return: An entry with all that the command line changes, as the zoo does it, and the same in order"""
