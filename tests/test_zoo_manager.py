@@ -175,6 +175,7 @@ def test_a_damaged_zip_is_named_with_those_that_are_whole(make_manager, tmp_path
     agent.write_bytes(b"PK half a zip")
     with pytest.raises(DamagedAgentError, match=r"rl_model_64_steps.zip(.|\n)*no other in"):
         make_manager(trained_agent=str(agent)).setup_experiment()
+    assert not (tmp_path / "logs").exists(), "no run was begun"
 
 
 @pytest.fixture

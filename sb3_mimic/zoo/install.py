@@ -6,7 +6,6 @@ import warnings
 
 # What our subclass builds upon
 METHODS = (
-    "_load_pretrained_agent",
     "_preprocess_hyperparams",
     "create_callbacks",
     "create_envs",
@@ -14,6 +13,7 @@ METHODS = (
     "learn",
     "load_trial",
     "read_hyperparameters",
+    "setup_experiment",
 )
 #: Every name of rl-zoo3 that is replaced: the module it is made in, those that have it from there (a script that runs is
 #: ``__main__``), and what takes its place

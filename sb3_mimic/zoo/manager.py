@@ -12,7 +12,6 @@ import torch as th
 from rl_zoo3 import exp_manager
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic import keys
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
@@ -47,6 +46,23 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
     #: Whether what is trained is ours: by its policy, or by its id
     is_ours = False
+
+    def setup_experiment(self) -> tuple[BaseAlgorithm, Entry] | None:
+        """
+        Prepares the training, once the agent that it is to go on from is known to be whole.
+
+        :return: The model and its hyperparameters; None where they are to be optimised
+        :raises DamagedAgentError: When that agent is damaged
+        """
+        agent = Path(self.trained_agent)
+        if self.continue_training:
+            try:
+                fingerprint(agent)
+            except RunStateError as error:
+                whole = [str(path) for path in checkpoints_in(agent.parent) if path != agent]
+                cure = f"There are: {', '.join(whole)}." if whole else f"There is no other in {agent.parent}."
+                raise DamagedAgentError(f"{error} {cure}") from error
+        return super().setup_experiment()
 
     def read_hyperparameters(self) -> tuple[Entry, Entry]:
         """
@@ -153,16 +169,6 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
     def _run_state(self) -> RunStateCallback | None:
         return next((each for each in self.callbacks if isinstance(each, RunStateCallback)), None)
-
-    def _load_pretrained_agent(self, hyperparams: Entry, env: VecEnv) -> BaseAlgorithm:
-        agent = Path(self.trained_agent)
-        try:
-            fingerprint(agent)
-        except RunStateError as error:
-            whole = [str(path) for path in checkpoints_in(agent.parent) if path != agent]
-            cure = f"There are: {', '.join(whole)}." if whole else f"There is no other in {agent.parent}."
-            raise DamagedAgentError(f"{error} {cure}") from error
-        return super()._load_pretrained_agent(hyperparams, env)
 
     def learn(self, model: BaseAlgorithm) -> None:
         """
