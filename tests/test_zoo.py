@@ -234,7 +234,7 @@ def test_a_body_of_a_user_trains_goes_on_and_is_replayed(vec_env, run_python, tm
     first, second = (tmp_path / "logs" / "ppo" / f"{ARM}_{number}" / ARM / "config.yml" for number in (1, 2))
     assert first.read_text() == second.read_text(), "the same hyperparameters"
 
-    replay = ("--load-checkpoint", "128", "-f", "logs", "-n", "80")
+    replay = ("--exp-id", "1", "--load-checkpoint", "128", "-f", "logs", "-n", "80")
     enjoy = run_python("-m", "rl_zoo3.enjoy", *which, *replay, "--no-render", cwd=tmp_path, **WITH_ARM)
     assert "The running statistics are those of rl_model_128_steps.zip" in enjoy
     assert "Episode Length 40" in enjoy

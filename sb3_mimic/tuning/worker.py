@@ -86,7 +86,8 @@ class Worker:
         n_before = self.n_trials
         try:
             self._optimize(n_trials)
-        except (UpdateFinishedTrialError, ValueError):
+        except Exception:
+            # What Optuna raises where a trial was ended by another differs: what became of the trial does not
             if self._handed_in is None or not self._trials()[self._handed_in].state.is_finished():
                 raise
             self._handed_in = None
@@ -169,20 +170,19 @@ class Worker:
         """
         self.n_trials += 1
         self._handed_in = None
+        score = float("nan")
         try:
             score = self._train(trial)
             self.n_failures = 0
         except TrialPruned:
             self.n_failures = 0
+            self._handed_in = trial.number
             raise
         except UpdateFinishedTrialError:
-            # It was given to another meanwhile
-            score = float("nan")
+            print(f"Trial {trial.number} was ended by another worker.", flush=True)
         except Exception as error:
             self._note_failure(trial, error)
-            score = float("nan")
-        finally:
-            self._handed_in = trial.number
+        self._handed_in = trial.number
         return score
 
     def _note_failure(self, trial: optuna.Trial, error: Exception) -> None:
