@@ -233,9 +233,10 @@ class SleepyWorker(Worker):
     """A worker whose machine sleeps in its first trial, which is given to another meanwhile"""
 
     def _train(self, trial: optuna.Trial) -> float:
+        trial.set_user_attr(RECORD, {"env": ENV_ID})
         if trial.number == 0:
             self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-            # Only the storage of a study tells it; whether by a sign of life or not at all
+            # Whether the worker notices before its end, or not
             if self.manager.reports:
                 trial.report(1.0, 1)
         return float(trial.number)
