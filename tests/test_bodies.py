@@ -52,14 +52,14 @@ def change(old: str, new: str) -> str:
 
 
 BODIES = {
-    "Kuka": Body.from_urdf(KUKA_FILE),
+    "Iiwa": Body.from_urdf(KUKA_FILE),
     "Panda": Body.from_urdf(PANDA_FILE, joints=PANDA_ARM, keypoints=[("elbow", "panda_link4"), ("hand", "panda_hand")]),
     "TwoJoints": Body.from_urdf(TWO_JOINTS),
     "TwoPositions": Body.from_urdf(TWO_JOINTS, control=JointPosition()),
 }
 IDS = [env_id for name, body in BODIES.items() for env_id in register_body(name, body)]
 # Modes share all that is slow to try with a heavy robot
-FAST_IDS = [env_id for env_id in IDS if env_id.startswith("Two")] + ["KukaFused-v0", "PandaState-v0", "Panda-v0"]
+FAST_IDS = [env_id for env_id in IDS if env_id.startswith("Two")] + ["IiwaFused-v0", "PandaState-v0", "Panda-v0"]
 
 
 def random_steps(env: gym.Env, n_steps: int, seed: int = 0) -> list[np.ndarray]:
@@ -109,10 +109,10 @@ def test_copies_go_on_alike(env_id, copied, make_env):
 
 
 def test_specifications_travel_to_other_processes():
-    spec = pickle.loads(pickle.dumps(gym.spec("KukaState-v0")))
-    assert spec.kwargs["body"] == BODIES["Kuka"]
+    spec = pickle.loads(pickle.dumps(gym.spec("IiwaState-v0")))
+    assert spec.kwargs["body"] == BODIES["Iiwa"]
     assert copy.deepcopy(BODIES["Panda"]) == BODIES["Panda"]
-    assert BODIES["Kuka"].model == KUKA_FILE, "a path stays a path"
+    assert BODIES["Iiwa"].model == KUKA_FILE, "a path stays a path"
     # A worker has not registered the robot: what it is made of comes along
     subproc = make_vec_env(spec.make, 2, seed=0, vec_env_cls=SubprocVecEnv)
     dummy = make_vec_env(spec.make, 2, seed=0)
@@ -189,7 +189,7 @@ def test_links_are_where_the_file_says(name):
 
 
 def test_what_is_not_given_is_the_files_own():
-    kuka, two = BODIES["Kuka"], BODIES["TwoJoints"]
+    kuka, two = BODIES["Iiwa"], BODIES["TwoJoints"]
     assert kuka.joints == tuple(f"lbr_iiwa_joint_{number}" for number in range(1, 8))
     assert kuka.max_torque == (300.0,) * 7
     assert kuka.max_velocity == (10.0,) * 7
@@ -388,8 +388,8 @@ def test_names_that_are_bad_or_taken_are_refused():
     for steps in (0, 1.5, True, None):
         with pytest.raises(BodyError, match="max_episode_steps"):
             register_body("Nothing", body, max_episode_steps=steps)
-    with pytest.raises(BodyError, match="KukaState-v0"):
-        register_body("Kuka", body)
+    with pytest.raises(BodyError, match="IiwaState-v0"):
+        register_body("Iiwa", body)
     assert set(gym.registry) == before, "nothing was registered by halves"
     # A module that is imported twice, once as __main__, says the same again
     assert register_body("TwoJoints", Body.from_urdf(TWO_JOINTS)) == tuple(i for i in IDS if i.startswith("TwoJoints"))
@@ -408,7 +408,7 @@ def test_bodies_given_as_text_are_found():
 
 
 @pytest.mark.parametrize("step", [None, 0.2])
-@pytest.mark.parametrize("body", [REACHER_3D, REACHER_6D, BODIES["Kuka"], BODIES["Panda"]], ids=lambda body: body.joints[0])
+@pytest.mark.parametrize("body", [REACHER_3D, REACHER_6D, BODIES["Iiwa"], BODIES["Panda"]], ids=lambda body: body.joints[0])
 def test_joints_go_where_positions_say(body, step):
     env = pose_env(replace(body, control=JointPosition(step=step)), observation_keys=keys.STATE_KEYS)
     assert env.action_space.shape == (len(body.joints),)
