@@ -300,9 +300,7 @@ class UrdfFile:
                 return str(path)
         if self.path is None:
             raise BodyError(f"The mesh '{name}' cannot be found from a text. Give the path of the URDF file: Path(...).")
-        raise BodyError(
-            f"{self.name} names the mesh '{name}', which is not there. Looked for it in {self._folders[0]} and above."
-        )
+        raise BodyError(f"{self.name} names the mesh '{name}', not found in {self._folders[0]} or above. Put it there.")
 
 
 def resting(joint: Joint) -> float:

@@ -158,13 +158,15 @@ class Body:
             _check_names(given, names, option)
         _check_names(max_velocity, names, "max_velocity")
         _check_names(posture, tuple(name for name in file.joints if name not in names), "posture")
-        torques = _values(max_torque, names, [joint.effort for joint in driven])
-        for joint, torque in zip(names, torques, strict=True):
-            if not 0 < torque < math.inf:
-                cure = f"Give it here: max_torque={{'{joint}': 10.0}}"
+        for joint in driven:
+            # What is given is checked with the rest of the body
+            given_here = max_torque if isinstance(max_torque, Mapping) else names if max_torque is not None else ()
+            if joint.name not in given_here and not 0 < joint.effort < math.inf:
                 raise BodyError(
-                    f"The effort of joint '{joint}' in {file.name} must be a positive number, got {torque}. {cure}."
+                    f"The effort of joint '{joint.name}' in {file.name} must be positive, got {joint.effort}."
+                    f" Give its torque here: max_torque={{'{joint.name}': 10.0}}."
                 )
+        torques = _values(max_torque, "max_torque", names, [joint.effort for joint in driven])
         ranges = tuple(_range(joint, limits or {}, file.name) for joint in driven)
         speeds = [joint.velocity or (SLIDE_SPEED if joint.kind in SLIDES else HINGE_SPEED) for joint in driven]
         frictions = [joint.friction or FRICTION_PART * torque for joint, torque in zip(driven, torques, strict=True)]
@@ -176,10 +178,10 @@ class Body:
             joints=names,
             keypoints=points,
             max_torque=torques,
-            friction=_values(friction, names, frictions),
+            friction=_values(friction, "friction", names, frictions),
             limbs=_limbs(file, points),
             limits=ranges,
-            max_velocity=_values(max_velocity, names, speeds),
+            max_velocity=_values(max_velocity, "max_velocity", names, speeds),
             posture=tuple((posture or {}).items()),
             control=control,
             camera=camera,
@@ -209,11 +211,14 @@ def _check_names(given: Any, allowed: tuple[str, ...], option: str) -> None:
         )
 
 
-def _values(given: Values | None, joints: tuple[str, ...], default: Sequence[float]) -> tuple[float, ...]:
+def _values(given: Values | None, option: str, joints: tuple[str, ...], default: Sequence[float]) -> tuple[float, ...]:
     if given is None or isinstance(given, Mapping):
-        values = given or {}
-        return tuple(float(values.get(name, own)) for name, own in zip(joints, default, strict=True))
-    return tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),) * len(joints)
+        values: Sequence[float] = [(given or {}).get(name, own) for name, own in zip(joints, default, strict=True)]
+    else:
+        values = given if isinstance(given, Sequence) else [given] * len(joints)
+    if len(values) != len(joints):
+        raise BodyError(f"{option} needs one value for each of the joints {joints}, got {given}.")
+    return tuple(map(float, values))
 
 
 def _range(joint: Joint, given: Mapping[str, Limits], file: str) -> Limits:
