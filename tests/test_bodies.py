@@ -421,12 +421,12 @@ def test_joints_go_where_positions_say(body, step):
         way = (values - env.robot.qpos) / (step or 1.0)
         _, _, _, _, info = env.step(target if step is None else np.clip(way, -1, 1))
         fastest = max(fastest, np.abs(env.robot.qvel).max())
-        # What rewards call the action are the fractions of the largest torque that the motors gave
-        assert (np.abs(info["action"]) <= 1).all()
-        expected = np.square(info["action"]).mean() * env.reward.weights["stall_torque"]
+        # What rewards weigh are the fractions of the largest torque that the motors gave
+        assert (np.abs(info["efforts"]) <= 1).all()
+        expected = np.square(info["efforts"]).mean() * env.reward.weights["stall_torque"]
         assert info["reward_stall_torque"] == pytest.approx(expected)
     np.testing.assert_allclose(env.robot.qpos, values, atol=0.02)
-    assert np.abs(info["action"]).max() > 1e-3, "it holds the arm against gravity"
+    assert np.abs(info["efforts"]).max() > 1e-3, "it holds the arm against gravity"
     assert fastest < 4 * np.pi
     for bad in (np.zeros(len(body.joints) + 1), np.full(len(body.joints), np.nan)):
         with pytest.raises(ValueError, match="finite numbers"):
