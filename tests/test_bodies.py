@@ -361,6 +361,8 @@ def test_bad_options_are_refused(tmp_path):
         Body.from_urdf(tmp_path)
     with pytest.raises(BodyError, match=r"pathlib\.Path"):
         pose_env(replace(BODIES["TwoJoints"], model="robot.urdf"))
+    with pytest.raises(BodyError, match=r"beyond its limits 0\.0 and 0\.04"):
+        Body.from_urdf(PANDA_FILE, PANDA_ARM, posture={"panda_finger_joint1": 4.0})
     with pytest.raises(BodyError, match=r"link 'stand', which none of the joints .* moves"):
         pose_env(replace(BODIES["TwoJoints"], keypoints=(KeyPoint("foot", "stand"),), limbs=()))
     with pytest.raises(BodyError, match="step must be a positive number, got 0"):
