@@ -21,13 +21,13 @@ def prepared(file: UrdfFile, driven: Sequence[str], limits: Mapping[str, Limits]
     :return: The text of a URDF
     """
     tree = copy.deepcopy(file.tree)
+    tree.attrib.setdefault("name", "robot")
     for link in tree.findall("link"):
         for collision in link.findall("collision"):
             link.remove(collision)
-        if link.find("inertial") is None:
-            inertial = ElementTree.SubElement(link, "inertial")
-            ElementTree.SubElement(inertial, "mass", value="0")
-            ElementTree.SubElement(inertial, "inertia", {f"i{axes}": "0" for axes in ("xx", "xy", "xz", "yy", "yz", "zz")})
+        inertial = _child(link, "inertial")
+        _child(inertial, "mass", value="0")
+        _child(inertial, "inertia", **{f"i{axes}": "0" for axes in ("xx", "xy", "xz", "yy", "yz", "zz")})
     for element in tree.findall("joint"):
         joint = file.joints[element.get("name", "")]
         for dynamics in element.findall("dynamics"):
@@ -39,10 +39,14 @@ def prepared(file: UrdfFile, driven: Sequence[str], limits: Mapping[str, Limits]
     return ElementTree.tostring(tree, "unicode")
 
 
+def _child(element: ElementTree.Element, tag: str, **default: str) -> ElementTree.Element:
+    """:return: The first child with a tag; made, with these attributes, where there is none"""
+    found = element.find(tag)
+    return ElementTree.SubElement(element, tag, default) if found is None else found
+
+
 def _set_limits(element: ElementTree.Element, joint: Joint, low: float, high: float) -> None:
-    limit = element.find("limit")
-    if limit is None:
-        limit = ElementTree.SubElement(element, "limit")
+    limit = _child(element, "limit")
     limit.attrib |= {"lower": repr(float(low)), "upper": repr(float(high))}
     if joint.kind in HINGES:
         # A continuous joint has no limits

@@ -18,6 +18,8 @@ Limits = tuple[float, float]
 
 #: Types of joints that can be driven
 HINGES, SLIDES = ("revolute", "continuous"), ("prismatic",)
+JOINT_TYPES = (*HINGES, *SLIDES, "fixed", "floating", "planar")
+MESH_TYPES = (".obj", ".stl", ".dae")
 # How many folders above the file's own are searched for a mesh
 MAX_PARENTS = 5
 
@@ -96,7 +98,8 @@ class UrdfFile:
         #: The joint above each link
         self.above = {joint.child: joint for joint in self.joints.values()}
         self.root = self._find_root()
-        for mesh in self.tree.iter("mesh"):
+        # What things touch each other with is not used
+        for mesh in self.tree.iterfind("link/visual/geometry/mesh"):
             mesh.set("filename", self._find_mesh(mesh.get("filename", "")))
 
     def check_joints(self, names: Sequence[str]) -> None:
@@ -202,6 +205,8 @@ class UrdfFile:
         placement[:3, 3] = self._vector(origin, "xyz", (0.0, 0.0, 0.0), name)
         axis = self._vector(element.find("axis"), "xyz", (1.0, 0.0, 0.0), name)
         kind = element.get("type", "")
+        if kind not in JOINT_TYPES:
+            raise BodyError(f"The type of {name} in {self.name} must be one of {', '.join(JOINT_TYPES)}, got {kind!r}.")
         if kind in HINGES + SLIDES and not axis.any():
             raise BodyError(f"The axis of {name} in {self.name} must not be 0 0 0.")
         limits = (-math.inf, math.inf)
@@ -264,6 +269,8 @@ class UrdfFile:
     def _find_mesh(self, name: str) -> str:
         if self.path is None and name in MESHES:
             return name
+        if PurePosixPath(name).suffix.lower() not in MESH_TYPES:
+            raise BodyError(f"The mesh '{name}' of {self.name} must be one of {', '.join(MESH_TYPES)}. Convert it to one.")
         local = name.removeprefix("file://").removeprefix("model://").removeprefix("package://")
         # A package's name need not be that of its folder
         inner = str(PurePosixPath(*PurePosixPath(local).parts[1:]))

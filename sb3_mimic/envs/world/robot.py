@@ -34,7 +34,7 @@ class Robot:
         self.body = body
         file = body.read_model()
         limits = dict(zip(body.joints, body.limits, strict=True)) if body.limits else {}
-        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), MESHES)
+        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), MESHES, name=file.name)
         joint_index, link_index = {}, {}
         for index in range(p.getNumJoints(self._id, physicsClientId=simulation.client)):
             details = p.getJointInfo(self._id, index, physicsClientId=simulation.client)
