@@ -317,6 +317,8 @@ BAD_FILES = {
     "a circle": (change('parent link="stand"', 'parent link="head"'), "one tree|circle"),
     "nothing heavy": (change('<mass value="0.5"/>', '<mass value="0"/>'), "Joint 'nod' .* moves nothing that has a mass"),
     "negative mass": (change('<mass value="0.5"/>', '<mass value="-1"/>'), "mass and inertia of link 'head'"),
+    "unknown type": (change('"nod" type="revolute"', '"nod" type="bendy"'), "type of joint 'nod' .*got 'bendy'"),
+    "unknown mesh": (change('<box size="0.2 0.05 0.05"/>', '<mesh filename="head.glb"/>'), r"one of \.obj, \.stl, \.dae"),
     "broken XML": (TWO_JOINTS.read_text()[:700], "damaged, or no XML"),
     "empty": ("", "damaged, or no XML"),
     "MuJoCo": ("<mujoco><worldbody/></mujoco>", "no URDF: it holds a <mujoco>"),
@@ -361,10 +363,34 @@ def test_bad_options_are_refused(tmp_path):
         Body.from_urdf(tmp_path)
     with pytest.raises(BodyError, match=r"pathlib\.Path"):
         pose_env(replace(BODIES["TwoJoints"], model="robot.urdf"))
+    with pytest.raises(BodyError, match=r"beyond its limits 0\.0 and 0\.04"):
+        Body.from_urdf(PANDA_FILE, PANDA_ARM, posture={"panda_finger_joint1": 4.0})
     with pytest.raises(BodyError, match=r"link 'stand', which none of the joints .* moves"):
         pose_env(replace(BODIES["TwoJoints"], keypoints=(KeyPoint("foot", "stand"),), limbs=()))
     with pytest.raises(BodyError, match="step must be a positive number, got 0"):
         JointPosition(step=0.0)
+
+
+def test_what_pybullet_cannot_load_is_named(tmp_path):
+    body = from_text(tmp_path, change('<box size="0.2 0.05 0.05"/>', "<blob/>"))
+    with pytest.raises(BodyError, match=r"PyBullet cannot load .*robot\.urdf"):
+        pose_env(body)
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        ' name="two_joints"',
+        '<inertia ixx="0.0005" ixy="0" ixz="0" iyy="0.002" iyz="0" izz="0.002"/>',
+        '<collision><origin xyz="0.2 0 0"/><geometry><box size="0.4 0.06 0.06"/></geometry></collision>',
+        ' velocity="3"',
+    ],
+)
+def test_what_a_robot_can_do_without(left_out, tmp_path):
+    env = pose_env(from_text(tmp_path, change(left_out, "")))
+    random_steps(env, 50)
+    assert np.abs(env.robot.qvel).max() < 20
+    env.close()
 
 
 def test_a_file_that_is_gone_is_named_when_the_environment_is_made(tmp_path):

@@ -73,6 +73,8 @@ class Body:
     gravity: float = 9.81
 
     def __post_init__(self) -> None:
+        for name in ("joints", "keypoints", "max_torque", "limbs", "limits", "max_velocity", "posture"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.joints or not self.keypoints:
             raise BodyError(f"A body needs at least one joint and one key point, got {self.joints} and {self.keypoints}.")
         for name, values, optional in (
@@ -110,7 +112,35 @@ class Body:
     @property
     def frictions(self) -> tuple[float, ...]:
         """Dry friction of each joint, in Nm or N"""
-        return self.friction if isinstance(self.friction, tuple) else (self.friction,) * len(self.joints)
+        return tuple(self.friction) if isinstance(self.friction, tuple | list) else (self.friction,) * len(self.joints)
+
+    def read_model(self) -> UrdfFile:
+        """
+        Read the model, and check that it has all that is named.
+
+        :return: The model, looked through
+        :raises BodyError: When the file is missing or damaged, or lacks a joint, a link or a limit
+        """
+        file = UrdfFile(self.model)
+        file.check_joints(self.joints)
+        for keypoint in self.keypoints:
+            file.check_link(keypoint.link, f"Key point '{keypoint.name}'")
+            if not any(joint.name in self.joints for joint in file.way_to(keypoint.link)):
+                raise BodyError(
+                    f"Key point '{keypoint.name}' is on link '{keypoint.link}', which none of the joints {self.joints} moves."
+                )
+        for limb in self.limbs:
+            file.check_link(limb[0], f"Limb {limb}")
+        if not self.limits:
+            for name in self.joints:
+                check_limits(file.joints[name].limits, name)
+        held = tuple(name for name in file.joints if name not in self.joints)
+        _check_names(dict(self.posture), held, "posture")
+        for name, position in self.posture:
+            low, high = file.joints[name].limits
+            if not low <= position <= high:
+                raise BodyError(f"posture holds joint '{name}' at {position}, beyond its limits {low} and {high}.")
+        return file
 
     @classmethod
     def from_urdf(
@@ -157,7 +187,6 @@ class Body:
         for given, option in ((limits, "limits"), (max_torque, "max_torque"), (friction, "friction")):
             _check_names(given, names, option)
         _check_names(max_velocity, names, "max_velocity")
-        _check_names(posture, tuple(name for name in file.joints if name not in names), "posture")
         for joint in driven:
             # What is given is checked with the rest of the body
             given_here = max_torque if isinstance(max_torque, Mapping) else names if max_torque is not None else ()
@@ -173,7 +202,7 @@ class Body:
         points = _outermost(file, names) if keypoints is None else tuple(_keypoint(given) for given in keypoints)
         for point in points:
             file.check_link(point.link, f"Key point '{point.name}'")
-        return cls(
+        body = cls(
             model=Path(file.name),
             joints=names,
             keypoints=points,
@@ -187,6 +216,8 @@ class Body:
             camera=camera,
             gravity=gravity,
         )
+        body.read_model()
+        return body
 
 
 def check_limits(limits: Limits, joint: str) -> None:
