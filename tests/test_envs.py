@@ -66,7 +66,7 @@ def test_checkers_have_nothing_to_say(env_id, make_env, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "There is no window")
+        warnings.filterwarnings("ignore", "There is no display")
         sb3_check_env(make_env(env_id).unwrapped, skip_render_check=False)
         gymnasium_check_env(make_env(env_id).unwrapped)
 

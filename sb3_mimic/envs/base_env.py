@@ -48,7 +48,7 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
         self._window: WindowT | None = None
         self._is_shown = render_mode == "human"
         if self._is_shown and (reason := display.why_no_display()):
-            display.warn_without_window(reason)
+            display.warn_without_window(f"There is no display ({reason})")
 
     @abstractmethod
     def run_state(self) -> dict[str, Any]:

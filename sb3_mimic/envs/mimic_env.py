@@ -303,8 +303,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
         return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
 
 
-# By its name, what is observed or what a reward may ask for, as it is now. All are copies, or made anew: whoever keeps or
-# changes an observation keeps and changes only that one.
+# By its name, what is observed or what a reward may ask for, as it is now. All are copies or made anew for each step:
+# whoever keeps or changes an observation keeps and changes only that one.
 PARTS: dict[str, Callable[[MimicEnv], Any]] = {
     keys.OBSERVATION: MimicEnv._state,
     keys.ACHIEVED_GOAL: lambda env: env._achieved.copy(),

@@ -104,22 +104,20 @@ class WalkEnv(BaseEnv[WalkViewer]):
         roll, pitch, _ = walker.tilt
         is_up = walker.position[2] > FALLEN_HEIGHT and max(abs(roll), abs(pitch)) < LARGEST_TILT
         scaled_qpos = walker.scaled_qpos()
-        info: dict[str, Any] = {"distance": walker.position[0] - self._start}
         facts: dict[str, Any] = {
             "speed": (walker.position[0] - before) / DT,
             "height": walker.position[2],
             "action": fractions,
             "qvel": walker.qvel,
             "scaled_qpos": scaled_qpos,
-            **info,
+            "distance": walker.position[0] - self._start,
         }
         for name in self.reward.asks:
             if name not in facts:
                 facts[name] = self._observe(scaled_qpos)[name] if name == keys.OBSERVATION else getattr(walker, name)
-        reward = 0.0
-        for name, term in self.reward.terms(facts).items():
-            info[name] = term
-            reward += term
+        terms = self.reward.terms(facts)
+        reward = sum(terms.values())
+        info: dict[str, Any] = {"distance": facts["distance"], **terms}
         # Whatever is not finite in the body makes these so
         if not math.isfinite(reward + sum(walker.qpos) + sum(walker.qvel) + sum(walker.position) + sum(walker.velocity)):
             raise BrokenSimulationError(f"The simulation broke down: joint angles {walker.qpos}. Reset the environment.")

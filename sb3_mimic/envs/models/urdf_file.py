@@ -1,4 +1,4 @@
-"""Reads a robot's URDF, says what is wrong with it, and writes it anew for PyBullet."""
+"""Reads a robot's URDF, and says what is wrong with it."""
 
 import math
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +18,8 @@ Limits = tuple[float, float]
 
 #: Types of joints that can be driven
 HINGES, SLIDES = ("revolute", "continuous"), ("prismatic",)
+JOINT_TYPES = (*HINGES, *SLIDES, "fixed", "floating", "planar")
+MESH_TYPES = (".obj", ".stl", ".dae")
 # How many folders above the file's own are searched for a mesh
 MAX_PARENTS = 5
 
@@ -89,13 +91,15 @@ class UrdfFile:
         self.path = model if isinstance(model, Path) else None
         #: How errors call it
         self.name = str(self.path or "the text of the model")
-        self._tree = self._parse(self._read(model))
+        #: Its elements, meshes named by their absolute paths
+        self.tree = self._parse(self._read(model))
         self.links = {link.name: link for link in map(self._link, self._named("link"))}
         self.joints = {joint.name: joint for joint in map(self._joint, self._named("joint"))}
         #: The joint above each link
         self.above = {joint.child: joint for joint in self.joints.values()}
         self.root = self._find_root()
-        for mesh in self._tree.iter("mesh"):
+        # What things touch each other with is not used
+        for mesh in self.tree.iterfind("link/visual/geometry/mesh"):
             mesh.set("filename", self._find_mesh(mesh.get("filename", "")))
 
     def check_joints(self, names: Sequence[str]) -> None:
@@ -148,34 +152,6 @@ class UrdfFile:
             place = place @ joint.transform(positions.get(joint.name, resting(joint)))
         return place[:3, 3]
 
-    def prepared(self, driven: Sequence[str], limits: Mapping[str, Limits], posture: Mapping[str, float]) -> str:
-        """
-        Write the robot down as it is simulated. Meshes are named by their absolute paths; joints that are not driven
-        are fixed; nothing touches anything; links without an inertia weigh nothing; PyBullet's damping, which makes
-        light links unstable, is left out.
-
-        :param driven: Names of the driven joints
-        :param limits: Limits of driven joints that are not to be the file's own, in rad or m
-        :param posture: Where joints that are not driven are held, in rad or m; 0, or the limit next to it, by default
-        :return: The text of a URDF
-        """
-        for link in self._tree.findall("link"):
-            for collision in link.findall("collision"):
-                link.remove(collision)
-            if link.find("inertial") is None:
-                inertial = ElementTree.SubElement(link, "inertial")
-                ElementTree.SubElement(inertial, "mass", value="0")
-                ElementTree.SubElement(inertial, "inertia", {f"i{axes}": "0" for axes in ("xx", "xy", "xz", "yy", "yz", "zz")})
-        for element in self._tree.findall("joint"):
-            joint = self.joints[element.get("name", "")]
-            for dynamics in element.findall("dynamics"):
-                element.remove(dynamics)
-            if joint.name in limits:
-                _set_limits(element, joint, *limits[joint.name])
-            elif joint.name not in driven and joint.kind != "fixed":
-                _fix(element, joint.transform(posture.get(joint.name, resting(joint))))
-        return ElementTree.tostring(self._tree, "unicode")
-
     def _read(self, model: str | Path) -> str | bytes:
         if isinstance(model, str):
             if "<" not in model:
@@ -199,7 +175,7 @@ class UrdfFile:
 
     def _named(self, tag: str) -> Iterator[ElementTree.Element]:
         names = set()
-        for element in self._tree.findall(tag):
+        for element in self.tree.findall(tag):
             name = element.get("name")
             if not name or name in names:
                 raise BodyError(f"Every {tag} in {self.name} needs a name of its own, one has {name!r}.")
@@ -229,6 +205,8 @@ class UrdfFile:
         placement[:3, 3] = self._vector(origin, "xyz", (0.0, 0.0, 0.0), name)
         axis = self._vector(element.find("axis"), "xyz", (1.0, 0.0, 0.0), name)
         kind = element.get("type", "")
+        if kind not in JOINT_TYPES:
+            raise BodyError(f"The type of {name} in {self.name} must be one of {', '.join(JOINT_TYPES)}, got {kind!r}.")
         if kind in HINGES + SLIDES and not axis.any():
             raise BodyError(f"The axis of {name} in {self.name} must not be 0 0 0.")
         limits = (-math.inf, math.inf)
@@ -291,6 +269,8 @@ class UrdfFile:
     def _find_mesh(self, name: str) -> str:
         if self.path is None and name in MESHES:
             return name
+        if PurePosixPath(name).suffix.lower() not in MESH_TYPES:
+            raise BodyError(f"The mesh '{name}' of {self.name} must be one of {', '.join(MESH_TYPES)}. Convert it to one.")
         local = name.removeprefix("file://").removeprefix("model://").removeprefix("package://")
         # A package's name need not be that of its folder
         inner = str(PurePosixPath(*PurePosixPath(local).parts[1:]))
@@ -300,39 +280,13 @@ class UrdfFile:
                 return str(path)
         if self.path is None:
             raise BodyError(f"The mesh '{name}' cannot be found from a text. Give the path of the URDF file: Path(...).")
-        raise BodyError(
-            f"{self.name} names the mesh '{name}', which is not there. Looked for it in {self._folders[0]} and above."
-        )
+        raise BodyError(f"{self.name} names the mesh '{name}', not found in {self._folders[0]} or above. Put it there.")
 
 
 def resting(joint: Joint) -> float:
     """:return: Where a joint is when nobody says: at 0 or at the limit next to it, in rad or m"""
     low, high = joint.limits
     return min(max(0.0, low), high)
-
-
-def _set_limits(element: ElementTree.Element, joint: Joint, low: float, high: float) -> None:
-    limit = element.find("limit")
-    if limit is None:
-        limit = ElementTree.SubElement(element, "limit")
-    limit.attrib |= {"lower": repr(float(low)), "upper": repr(float(high))}
-    if joint.kind in HINGES:
-        # A continuous joint has no limits
-        element.set("type", "revolute")
-
-
-def _fix(element: ElementTree.Element, place: FloatArray) -> None:
-    element.set("type", "fixed")
-    for old in element.findall("origin"):
-        element.remove(old)
-    rotation = place[:3, :3]
-    pitch = math.atan2(-rotation[2, 0], math.hypot(rotation[0, 0], rotation[1, 0]))
-    if abs(math.cos(pitch)) > 1e-9:
-        roll, yaw = math.atan2(rotation[2, 1], rotation[2, 2]), math.atan2(rotation[1, 0], rotation[0, 0])
-    else:
-        roll, yaw = 0.0, math.atan2(-rotation[0, 1], rotation[1, 1])
-    angles = " ".join(repr(float(angle)) for angle in (roll, pitch, yaw))
-    ElementTree.SubElement(element, "origin", xyz=" ".join(repr(float(x)) for x in place[:3, 3]), rpy=angles)
 
 
 def _rotation(roll: float, pitch: float, yaw: float) -> FloatArray:

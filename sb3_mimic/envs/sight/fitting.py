@@ -13,7 +13,7 @@ FOV = 60.0
 # Where the camera stands, seen from the robot: before it, to its right and above it
 DIRECTION = (0.8, -0.6, 0.5)
 # The part of the picture's half that known poses take up: others may be a little larger
-FILLED = 0.85
+FILLED = 0.9
 # A robot whose depth is less than this part of its extent moves in a plane
 FLAT = 0.02
 N_POSES, MAX_CORNERS = 400, 7

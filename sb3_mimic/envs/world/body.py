@@ -73,6 +73,8 @@ class Body:
     gravity: float = 9.81
 
     def __post_init__(self) -> None:
+        for name in ("joints", "keypoints", "max_torque", "limbs", "limits", "max_velocity", "posture"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.joints or not self.keypoints:
             raise BodyError(f"A body needs at least one joint and one key point, got {self.joints} and {self.keypoints}.")
         for name, values, optional in (
@@ -110,7 +112,35 @@ class Body:
     @property
     def frictions(self) -> tuple[float, ...]:
         """Dry friction of each joint, in Nm or N"""
-        return self.friction if isinstance(self.friction, tuple) else (self.friction,) * len(self.joints)
+        return tuple(self.friction) if isinstance(self.friction, tuple | list) else (self.friction,) * len(self.joints)
+
+    def read_model(self) -> UrdfFile:
+        """
+        Read the model, and check that it has all that is named.
+
+        :return: The model, looked through
+        :raises BodyError: When the file is missing or damaged, or lacks a joint, a link or a limit
+        """
+        file = UrdfFile(self.model)
+        file.check_joints(self.joints)
+        for keypoint in self.keypoints:
+            file.check_link(keypoint.link, f"Key point '{keypoint.name}'")
+            if not any(joint.name in self.joints for joint in file.way_to(keypoint.link)):
+                raise BodyError(
+                    f"Key point '{keypoint.name}' is on link '{keypoint.link}', which none of the joints {self.joints} moves."
+                )
+        for limb in self.limbs:
+            file.check_link(limb[0], f"Limb {limb}")
+        if not self.limits:
+            for name in self.joints:
+                check_limits(file.joints[name].limits, name)
+        held = tuple(name for name in file.joints if name not in self.joints)
+        _check_names(dict(self.posture), held, "posture")
+        for name, position in self.posture:
+            low, high = file.joints[name].limits
+            if not low <= position <= high:
+                raise BodyError(f"posture holds joint '{name}' at {position}, beyond its limits {low} and {high}.")
+        return file
 
     @classmethod
     def from_urdf(
@@ -157,34 +187,37 @@ class Body:
         for given, option in ((limits, "limits"), (max_torque, "max_torque"), (friction, "friction")):
             _check_names(given, names, option)
         _check_names(max_velocity, names, "max_velocity")
-        _check_names(posture, tuple(name for name in file.joints if name not in names), "posture")
-        torques = _values(max_torque, names, [joint.effort for joint in driven])
-        for joint, torque in zip(names, torques, strict=True):
-            if not 0 < torque < math.inf:
-                cure = f"Give it here: max_torque={{'{joint}': 10.0}}"
+        for joint in driven:
+            # What is given is checked with the rest of the body
+            given_here = max_torque if isinstance(max_torque, Mapping) else names if max_torque is not None else ()
+            if joint.name not in given_here and not 0 < joint.effort < math.inf:
                 raise BodyError(
-                    f"The effort of joint '{joint}' in {file.name} must be a positive number, got {torque}. {cure}."
+                    f"The effort of joint '{joint.name}' in {file.name} must be positive, got {joint.effort}."
+                    f" Give its torque here: max_torque={{'{joint.name}': 10.0}}."
                 )
+        torques = _values(max_torque, "max_torque", names, [joint.effort for joint in driven])
         ranges = tuple(_range(joint, limits or {}, file.name) for joint in driven)
         speeds = [joint.velocity or (SLIDE_SPEED if joint.kind in SLIDES else HINGE_SPEED) for joint in driven]
         frictions = [joint.friction or FRICTION_PART * torque for joint, torque in zip(driven, torques, strict=True)]
         points = _outermost(file, names) if keypoints is None else tuple(_keypoint(given) for given in keypoints)
         for point in points:
             file.check_link(point.link, f"Key point '{point.name}'")
-        return cls(
+        body = cls(
             model=Path(file.name),
             joints=names,
             keypoints=points,
             max_torque=torques,
-            friction=_values(friction, names, frictions),
+            friction=_values(friction, "friction", names, frictions),
             limbs=_limbs(file, points),
             limits=ranges,
-            max_velocity=_values(max_velocity, names, speeds),
+            max_velocity=_values(max_velocity, "max_velocity", names, speeds),
             posture=tuple((posture or {}).items()),
             control=control,
             camera=camera,
             gravity=gravity,
         )
+        body.read_model()
+        return body
 
 
 def check_limits(limits: Limits, joint: str) -> None:
@@ -209,11 +242,14 @@ def _check_names(given: Any, allowed: tuple[str, ...], option: str) -> None:
         )
 
 
-def _values(given: Values | None, joints: tuple[str, ...], default: Sequence[float]) -> tuple[float, ...]:
+def _values(given: Values | None, option: str, joints: tuple[str, ...], default: Sequence[float]) -> tuple[float, ...]:
     if given is None or isinstance(given, Mapping):
-        values = given or {}
-        return tuple(float(values.get(name, own)) for name, own in zip(joints, default, strict=True))
-    return tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),) * len(joints)
+        values: Sequence[float] = [(given or {}).get(name, own) for name, own in zip(joints, default, strict=True)]
+    else:
+        values = given if isinstance(given, Sequence) else [given] * len(joints)
+    if len(values) != len(joints):
+        raise BodyError(f"{option} needs one value for each of the joints {joints}, got {given}.")
+    return tuple(map(float, values))
 
 
 def _range(joint: Joint, given: Mapping[str, Limits], file: str) -> Limits:

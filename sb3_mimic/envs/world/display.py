@@ -81,9 +81,9 @@ def _has_local_server(number: int) -> bool:
 
 
 def warn_without_window(reason: str) -> None:
-    """:param reason: Why no window can be opened"""
+    """:param reason: Why nothing is shown, a sentence without its full stop"""
     warnings.warn(
-        f"There is no window: {reason}. render_mode='human' shows nothing; use render_mode='rgb_array' for pictures.",
+        f"{reason}: render_mode='human' shows nothing. Use render_mode='rgb_array' for pictures.",
         UserWarning,
         stacklevel=2,
     )

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pybullet as p
 
+from sb3_mimic.envs.models.preparing import prepared
 from sb3_mimic.envs.models.urdf import MESHES
 from sb3_mimic.envs.models.urdf_file import SLIDES, UrdfFile, resting
-from sb3_mimic.envs.world.body import Body, KeyPoint, Limits, check_limits
+from sb3_mimic.envs.world.body import Body, KeyPoint, Limits
 from sb3_mimic.envs.world.control import Motors
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.view import Vector
-from sb3_mimic.errors import BodyError
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -41,20 +41,9 @@ class Robot:
         :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
         """
         simulation, body = self.simulation, self.body
-        file = UrdfFile(body.model)
-        file.check_joints(body.joints)
-        for keypoint in body.keypoints:
-            file.check_link(keypoint.link, f"Key point '{keypoint.name}'")
-            if not any(joint.name in body.joints for joint in file.way_to(keypoint.link)):
-                raise BodyError(
-                    f"Key point '{keypoint.name}' is on link '{keypoint.link}', which none of the joints {body.joints} moves."
-                )
-        for limb in body.limbs:
-            file.check_link(limb[0], f"Limb {limb}")
+        file = body.read_model()
         limits = dict(zip(body.joints, body.limits, strict=True)) if body.limits else {}
-        for name in body.joints:
-            check_limits(limits.get(name, file.joints[name].limits), name)
-        self._id = simulation.load(file.prepared(body.joints, limits, dict(body.posture)), MESHES)
+        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), MESHES, name=file.name)
         joint_index, link_index = {}, {}
         for index in range(p.getNumJoints(self._id, physicsClientId=simulation.client)):
             details = p.getJointInfo(self._id, index, physicsClientId=simulation.client)
@@ -89,7 +78,7 @@ class Robot:
         self.release_motors()
         self.refresh()
         # Limbs begin where frames never move
-        self._roots = [file.position(limb[0], {}) for limb in body.limbs]
+        self._roots = [file.position(limb[0], dict(body.posture)) for limb in body.limbs]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__.copy()

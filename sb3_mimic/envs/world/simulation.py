@@ -9,7 +9,7 @@ from typing import Any
 
 import pybullet as p
 
-from sb3_mimic.errors import ClosedEnvError, WindowError
+from sb3_mimic.errors import BodyError, ClosedEnvError, WindowError
 
 # PyBullet's 50 take longer than all the rest of a step. Joint friction and limits converge within these.
 SOLVER_ITERATIONS = 10
@@ -96,22 +96,27 @@ class Simulation:
             self.check_open()
         return self._client
 
-    def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True) -> int:
+    def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True, name: str = "this model") -> int:
         """
         Load a body. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
         :param meshes: Name and content of each file that it refers to
         :param is_fixed: Whether its base stays where it is
+        :param name: How an error calls it
         :return: The body's id
+        :raises BodyError: When PyBullet cannot load it
         """
         # Else PyBullet takes inertia from the collision shapes, and calls it next to nothing where there are none
         flags = p.URDF_USE_INERTIA_FROM_FILE
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {"robot.urdf": urdf, **(meshes or {})}.items():
-                Path(folder, name).write_text(content)
+            for file, content in {"robot.urdf": urdf, **(meshes or {})}.items():
+                Path(folder, file).write_text(content)
             path = f"{folder}/robot.urdf"
-            body: int = p.loadURDF(path, useFixedBase=is_fixed, flags=flags, physicsClientId=self.client)
+            try:
+                body: int = p.loadURDF(path, useFixedBase=is_fixed, flags=flags, physicsClientId=self.client)
+            except p.error as error:
+                raise BodyError(f"PyBullet cannot load {name}. What it does not understand is printed above.") from error
         return body
 
     def step(self) -> None:
