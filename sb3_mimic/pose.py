@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class Part:
         if any(value <= 0 for value in self.scale):
             raise ValueError(f"The scale of part '{self.name}' must be positive, got {self.scale}")
 
-    @property
+    # Asked for several times in every step of an environment
+    @cached_property
     def size(self) -> int:
         """How many numbers of the vector it takes"""
         return math.prod(self.shape)
@@ -134,6 +136,7 @@ class PoseLayout:
     parts: tuple[Part, ...]
     #: Size of the vector
     dim: int = field(init=False)
+    _by_name: dict[str, Part] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -145,6 +148,7 @@ class PoseLayout:
             start += part.size
         object.__setattr__(self, "parts", tuple(placed))
         object.__setattr__(self, "dim", start)
+        object.__setattr__(self, "_by_name", {part.name: part for part in placed})
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
@@ -154,9 +158,9 @@ class PoseLayout:
 
     def __getitem__(self, name: str) -> Part:
         """:raises KeyError: When there is no such part; those that there are are named"""
-        for part in self.parts:
-            if part.name == name:
-                return part
+        part = self._by_name.get(name)
+        if part is not None:
+            return part
         raise KeyError(f"This state has no part '{name}'. Its parts: {', '.join(part.name for part in self.parts)}.")
 
     def joints(self, pose: FloatArray) -> FloatArray:
