@@ -41,7 +41,8 @@ def installed_python(tmp_path_factory) -> str:
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
     )
-    (Path(site.stdout.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    dependencies = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (Path(site.stdout.strip()) / "dependencies.pth").write_text(dependencies)
     wheel = next(folder.glob("*.whl"))
     subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", str(wheel)], check=True, capture_output=True)
     return python

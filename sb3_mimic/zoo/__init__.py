@@ -1,0 +1,4 @@
+"""What a running rl-zoo3 is taught."""
+
+# Modules that are imported when they are needed: most of them are heavy
+__all__ = ["entries", "install", "manager", "replay", "scripts"]
