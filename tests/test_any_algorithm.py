@@ -342,3 +342,15 @@ def test_random_states_and_texts_are_plain():
     assert made[1].random() == values[1].random()
     assert made[2].random() == values[2].random()
     assert made[3:] == values[3:]
+
+
+def test_handles_of_something_outside_are_named_and_not_put_back():
+    class Engine(gym.Env):
+        def __init__(self, physics_client: int):
+            self._physics_client, self.pid, self.n_clients_seen = physics_client, 1, 3.0
+
+    first, second = Engine(5), Engine(7)
+    state = capture_env(first)
+    assert state["missing"] == [f"Engine.{name} (a handle of something outside)" for name in ("_physics_client", "pid")]
+    assert restore_env(second, state) == state["missing"]
+    assert second._physics_client == 7

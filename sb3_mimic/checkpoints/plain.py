@@ -23,6 +23,8 @@ SETTINGS = frozenset(
 )
 SETTINGS |= {"_ezpickle_args", "_ezpickle_kwargs", "results_writer"}
 DRAWING = re.compile(r"screen|clock|surf(ace)?$|render|viewer|window|font")
+# Numbers that stand for something outside, such as a client of PyBullet's: in another process they stand for something else
+HANDLE = re.compile(r"client|handle|socket|(^|_)(pid|fd|port)$")
 # Code, types and names: the same in any process
 STATIC: tuple[type, ...] = (
     *(type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType),
@@ -66,6 +68,9 @@ class Recorder:
         for key, value in getattr(owner, "__dict__", {}).items():
             is_drawing = DRAWING.search(key.lower())
             if key in SETTINGS or key in but or self.skip(value) or (is_drawing and hasattr(value, "__dict__")):
+                continue
+            if type(value) is int and HANDLE.search(key.lower()):
+                self.missing.append(f"{name}.{key} (a handle of something outside)")
                 continue
             n_kept, n_missing = len(self._kept), len(self.missing)
             try:
