@@ -2,7 +2,9 @@
 
 import copy
 import random
-from collections import deque
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -354,3 +356,59 @@ def test_handles_of_something_outside_are_named_and_not_put_back():
     assert state["missing"] == [f"Engine.{name} (a handle of something outside)" for name in ("_physics_client", "pid")]
     assert restore_env(second, state) == state["missing"]
     assert second._physics_client == 7
+
+
+class Mood(Enum):
+    CALM = 1
+    WILD = 2
+
+
+@dataclass(frozen=True)
+class Goal:
+    x: float
+
+
+class Piece:
+    def __init__(self, x: float):
+        self.x = x
+
+
+class Garden(gym.Env):
+    """Holds objects of its own"""
+
+    def __init__(self, n: int = 0):
+        self.mood = list(Mood)[n]
+        self.goal = GOALS[n]
+        self.visits = defaultdict(int)
+        self.pieces = [Piece(1.0), Piece(2.0)]
+        self.piece = self.pieces[n]
+        self.chosen = self.pieces[n]
+
+
+GOALS = (Goal(0.0), Goal(1.0))
+
+
+def test_objects_are_put_back_and_nothing_that_is_shared_is_spoilt():
+    env, other = Garden(0), Garden(0)
+    env.mood, env.goal = Mood.WILD, GOALS[1]
+    env.visits["here"] += 3
+    env.pieces[1].x = 5.0
+    env.pieces[0].x = 4.0
+    assert restore_env(other, capture_env(env)) == []
+    assert (other.mood, other.goal) == (Mood.WILD, GOALS[1])
+    assert (list(Mood), [each.value for each in Mood]) == ([Mood.CALM, Mood.WILD], [1, 2])
+    assert (Goal(0.0), Goal(1.0)) == GOALS
+    assert other.visits["here"] == 3
+    assert other.visits["there"] == 0
+    assert [each.x for each in other.pieces] == [4.0, 5.0]
+    assert other.piece is other.pieces[0]
+
+
+def test_what_is_shared_in_another_way_is_told():
+    class Fork(gym.Env):
+        def __init__(self):
+            self.now = self.then = Piece(1.0)
+
+    first, second = Fork(), Fork()
+    first.then = Piece(3.0)
+    assert restore_env(second, capture_env(first)) == ["Fork.then (TypeError('it is shared in another way than before'))"]
