@@ -139,7 +139,7 @@ def test_the_state_of_wrappers_goes_on(kind, tmp_path):
     assert_goes_on(partial(make_wrapped, kind), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["time feature", "on our own"])
+@pytest.mark.parametrize("kind", ["time feature", pytest.param("on our own", marks=pytest.mark.slow)])
 def test_the_state_of_wrappers_in_workers_goes_on(kind, tmp_path):
     assert_goes_on(partial(make_wrapped, kind, SubprocVecEnv), tmp_path)
 
@@ -222,8 +222,13 @@ def test_what_cannot_be_kept_is_named_at_the_start(vec_env_cls, tmp_path):
 
 
 class Broken(gym.Wrapper):
+    """Promises what it does not keep"""
+
     def run_state(self):
         raise ZeroDivisionError("run_state of another")
+
+    def restore_run_state(self, state):
+        pass
 
 
 def test_what_raises_is_named(tmp_path):
