@@ -2,7 +2,9 @@
 
 import copy
 import random
-from collections import deque
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -137,7 +139,7 @@ def test_the_state_of_wrappers_goes_on(kind, tmp_path):
     assert_goes_on(partial(make_wrapped, kind), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["time feature", "on our own"])
+@pytest.mark.parametrize("kind", ["time feature", pytest.param("on our own", marks=pytest.mark.slow)])
 def test_the_state_of_wrappers_in_workers_goes_on(kind, tmp_path):
     assert_goes_on(partial(make_wrapped, kind, SubprocVecEnv), tmp_path)
 
@@ -220,8 +222,13 @@ def test_what_cannot_be_kept_is_named_at_the_start(vec_env_cls, tmp_path):
 
 
 class Broken(gym.Wrapper):
+    """Promises what it does not keep"""
+
     def run_state(self):
         raise ZeroDivisionError("run_state of another")
+
+    def restore_run_state(self, state):
+        pass
 
 
 def test_what_raises_is_named(tmp_path):
@@ -342,3 +349,71 @@ def test_random_states_and_texts_are_plain():
     assert made[1].random() == values[1].random()
     assert made[2].random() == values[2].random()
     assert made[3:] == values[3:]
+
+
+def test_handles_of_something_outside_are_named_and_not_put_back():
+    class Engine(gym.Env):
+        def __init__(self, physics_client: int):
+            self._physics_client, self.pid, self.n_clients_seen = physics_client, 1, 3.0
+
+    first, second = Engine(5), Engine(7)
+    state = capture_env(first)
+    assert state["missing"] == [f"Engine.{name} (a handle of something outside)" for name in ("_physics_client", "pid")]
+    assert restore_env(second, state) == state["missing"]
+    assert second._physics_client == 7
+
+
+class Mood(Enum):
+    CALM = 1
+    WILD = 2
+
+
+@dataclass(frozen=True)
+class Goal:
+    x: float
+
+
+class Piece:
+    def __init__(self, x: float):
+        self.x = x
+
+
+class Garden(gym.Env):
+    """Holds objects of its own"""
+
+    def __init__(self, n: int = 0):
+        self.mood = list(Mood)[n]
+        self.goal = GOALS[n]
+        self.visits = defaultdict(int)
+        self.pieces = [Piece(1.0), Piece(2.0)]
+        self.piece = self.pieces[n]
+        self.chosen = self.pieces[n]
+
+
+GOALS = (Goal(0.0), Goal(1.0))
+
+
+def test_objects_are_put_back_and_nothing_that_is_shared_is_spoilt():
+    env, other = Garden(0), Garden(0)
+    env.mood, env.goal = Mood.WILD, GOALS[1]
+    env.visits["here"] += 3
+    env.pieces[1].x = 5.0
+    env.pieces[0].x = 4.0
+    assert restore_env(other, capture_env(env)) == []
+    assert (other.mood, other.goal) == (Mood.WILD, GOALS[1])
+    assert (list(Mood), [each.value for each in Mood]) == ([Mood.CALM, Mood.WILD], [1, 2])
+    assert (Goal(0.0), Goal(1.0)) == GOALS
+    assert other.visits["here"] == 3
+    assert other.visits["there"] == 0
+    assert [each.x for each in other.pieces] == [4.0, 5.0]
+    assert other.piece is other.pieces[0]
+
+
+def test_what_is_shared_in_another_way_is_told():
+    class Fork(gym.Env):
+        def __init__(self):
+            self.now = self.then = Piece(1.0)
+
+    first, second = Fork(), Fork()
+    first.then = Piece(3.0)
+    assert restore_env(second, capture_env(first)) == ["Fork.then (TypeError('it is shared in another way than before'))"]

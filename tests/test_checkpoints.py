@@ -16,7 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic.annealing import AnnealingCallback
-from sb3_mimic.checkpoints import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, find_state, restore_statistics, write_checkpoint
 from sb3_mimic.checkpoints.plain import Restorer
 from sb3_mimic.checkpoints.state_file import fingerprint, read_state, state_file, write_state
 from sb3_mimic.errors import RunStateError
@@ -373,6 +373,14 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch
     assert model.num_timesteps == 192
     assert not list(tmp_path.iterdir()), "nothing half-written is left"
     model.env.close()
+
+
+def test_statistics_that_cannot_be_written_stop_nothing(run):
+    callback = BestStatisticsCallback(str(run / "missing"))
+    callback.init_callback(make_model())
+    with pytest.warns(UserWarning, match=r"statistics beside .*best_model\.zip could not be written.*Training goes on"):
+        assert callback.on_step()
+    callback.training_env.close()
 
 
 @pytest.mark.parametrize("kill_at", range(1, 4))

@@ -3,6 +3,8 @@
 import signal
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,8 @@ class RunStateCallback(BaseCallback):
             self._warn_of_missing_state(checkpoint, venv)
             return
         if self.save_path is not None:
-            copy_best_model(checkpoint.parent, Path(self.save_path))
+            with _goes_on(f"The best model so far could not be copied to {self.save_path}"):
+                copy_best_model(checkpoint.parent, Path(self.save_path))
         differences = restore(self.model, self.locals["callback"], state)
         self._pending = state
         self.last_saved = self.num_timesteps = self.model.num_timesteps
@@ -165,7 +168,7 @@ class RunStateCallback(BaseCallback):
             warnings.warn(
                 f"In the checkpoint at step {self.num_timesteps} is missing: {'; '.join(new)}.", UserWarning, stacklevel=2
             )
-        try:
+        with _goes_on(f"The checkpoint at step {self.num_timesteps} could not be written"):
             try:
                 write_checkpoint(self.model, state, path)
             except OSError:
@@ -173,13 +176,6 @@ class RunStateCallback(BaseCallback):
             except Exception as error:
                 warnings.warn(f"The state of {path.name} could not be written ({error!r}).", UserWarning, stacklevel=2)
                 write_checkpoint(self.model, None, path)
-        except Exception as error:
-            warnings.warn(
-                f"The checkpoint at step {self.num_timesteps} could not be written: {error}. Training goes on."
-                f" {how_to_continue(path.parent)}",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _warn_of_missing_state(self, checkpoint: Path, venv: VecEnv) -> None:
         normalization = normalization_of(venv)
@@ -215,10 +211,19 @@ class BestStatisticsCallback(BaseCallback):
         best = self.save_path / "best_model.zip"
         venv = self.model.get_env()
         assert venv is not None
-        with written_whole(state_file(best)) as part:
+        with _goes_on(f"The statistics beside {best} could not be written"), written_whole(state_file(best)) as part:
             state = {"fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
             write_state(part, state)
         return True
+
+
+@contextmanager
+def _goes_on(what: str) -> Iterator[None]:
+    """No training ends for the sake of its files: tell what could not be done, and why."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"{what}: {error}. Training goes on.", UserWarning, stacklevel=4)
 
 
 def _stop_cleanly_when_terminated() -> Any:

@@ -38,10 +38,10 @@ def capture_env(env: gym.Env[Any, Any]) -> State:
 
 
 def _capture_one(env: gym.Env[Any, Any], recorder: Recorder) -> State:
-    name = type(env).__name__
+    name = _name_of(env)
     state: State = {"class": name}
     try:
-        if hasattr(env, "run_state"):
+        if hasattr(env, "run_state") and hasattr(env, "restore_run_state"):
             return {**state, "own": recorder.value(env.run_state(), name)}
         state["attributes"] = recorder.attributes(env, name, PAST if isinstance(env, gym.Wrapper) else ())
         state["physics"] = {key: _capture_physics(data) for key, data in _physics_of(env)}
@@ -63,7 +63,7 @@ def restore_env(env: gym.Env[Any, Any], state: State) -> list[str]:
     but = {each for name in changed for each in (name, f"_{name}")}
     saved: list[State | None] = list(state["chain"])
     for each in chain_of(env):
-        name = type(each).__name__
+        name = _name_of(each)
         found = next((i for i, one in enumerate(saved) if one is not None and one["class"] == name), None)
         one = None if found is None else saved[found]
         if found is None or one is None:
@@ -83,17 +83,22 @@ def _restore_one(env: gym.Env[Any, Any], state: State, restorer: Restorer, but: 
     if "own" in state:
         env.get_wrapper_attr("restore_run_state")(restorer.value(state["own"]))
         return
-    restorer.attributes(env, state.get("attributes", {}), type(env).__name__, but)
+    restorer.attributes(env, state.get("attributes", {}), _name_of(env), but)
     physics = state.get("physics", {})
     for key, data in _physics_of(env):
         _restore_physics(data, physics[key])
+
+
+def _name_of(env: gym.Env[Any, Any]) -> str:
+    # Where rl-zoo3 is imported, it puts a PatchedTimeLimit in place of TimeLimit
+    return type(env).__name__.removeprefix("Patched")
 
 
 def _kwargs_of(env: gym.Env[Any, Any]) -> State:
     """:return: What the environment was made with, as far as that is plain"""
     spec, recorder = env.unwrapped.spec, Recorder()
     kwargs: State = {}
-    for name, value in ({} if spec is None else spec.kwargs).items():
+    for name, value in (getattr(spec, "kwargs", None) or {}).items():
         if type(value) in (bool, int, float, str) and name != "render_mode":
             kwargs[name] = recorder.value(value, name)
     return kwargs

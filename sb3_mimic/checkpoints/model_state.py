@@ -233,7 +233,7 @@ def every_callback(callback: Any) -> list[BaseCallback]:
 def _capture_callback(callback: BaseCallback, missing: list[str]) -> State:
     name = type(callback).__name__
     state: State = {"class": name, "n_calls": callback.n_calls}
-    if hasattr(callback, "run_state"):
+    if hasattr(callback, "run_state") and hasattr(callback, "restore_run_state"):
         own = callback.run_state()
         if _is_plain(own, f"what {name} tells of itself", missing):
             state["own"] = own

@@ -1,11 +1,13 @@
 """Values of other people's objects as plain data, and back: numbers, arrays, random states, and containers of these."""
 
+import copy
 import logging
 import random
 import re
 import types
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ SETTINGS = frozenset(
 )
 SETTINGS |= {"_ezpickle_args", "_ezpickle_kwargs", "results_writer"}
 DRAWING = re.compile(r"screen|clock|surf(ace)?$|render|viewer|window|font")
+# Numbers that stand for something outside, such as a client of PyBullet's: in another process they stand for something else
+HANDLE = re.compile(r"client|handle|socket|(^|_)(pid|fd|port)$")
 # Code, types and names: the same in any process
 STATIC: tuple[type, ...] = (
     *(type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType),
@@ -67,6 +71,9 @@ class Recorder:
             is_drawing = DRAWING.search(key.lower())
             if key in SETTINGS or key in but or self.skip(value) or (is_drawing and hasattr(value, "__dict__")):
                 continue
+            if type(value) is int and HANDLE.search(key.lower()):
+                self.missing.append(f"{name}.{key} (a handle of something outside)")
+                continue
             n_kept, n_missing = len(self._kept), len(self.missing)
             try:
                 recorded = self.value(value, f"{name}.{key}")
@@ -89,7 +96,7 @@ class Recorder:
         """
         :param value: Anything
         :param name: What its parts are called in :attr:`missing`
-        :return: Nested dicts and lists of numbers, texts and arrays, for :func:`restored`
+        :return: Nested dicts and lists of numbers, texts and arrays, for :meth:`Restorer.value`
         :raises NotPlainError: When it is something else
         """
         if type(value) in SIMPLE:
@@ -98,6 +105,8 @@ class Recorder:
             return {KIND: "scalar", "value": np.asarray(value)}
         if type(value) in (tuple, frozenset, set):
             return self._container(type(value).__name__, list(value), name)
+        if isinstance(value, Enum):
+            return {KIND: "enum", "class": type(value).__qualname__, "name": value.name}
         if isinstance(value, STATIC):
             return _Static
         if id(value) in self._seen:
@@ -120,8 +129,8 @@ class Recorder:
             return recorded if recorded is _Static else {**recorded, "maxlen": value.maxlen}
         if type(value) is list:
             return self._container("list", value, name)
-        if type(value) in (dict, OrderedDict):
-            recorded = self._container("dict", list(value.values()), name)
+        if type(value) in (dict, OrderedDict, defaultdict):
+            recorded = self._container(type(value).__name__, list(value.values()), name)
             return recorded if recorded is _Static else {**recorded, "keys": [self.value(key, name) for key in value]}
         if isinstance(value, np.random.Generator):
             return {KIND: "generator", "state": value.bit_generator.state}
@@ -152,6 +161,7 @@ class Restorer:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._made: dict[int, Any] = {}
+        self._set_in_place: dict[int, Any] = {}
 
     def attributes(self, owner: Any, saved: dict[str, Any], name: str, but: Iterable[str] = ()) -> None:
         """
@@ -182,6 +192,8 @@ class Restorer:
             return self._made[recorded["number"]]
         if kind == "scalar":
             return recorded["value"][()]
+        if kind == "enum":
+            return type(_of_class(present, recorded["class"]))[recorded["name"]]
         if kind in ("tuple", "set", "frozenset"):
             before = list(present) if isinstance(present, tuple) else []
             items = [self.value(item, before[i] if i < len(before) else None) for i, item in enumerate(recorded["items"])]
@@ -202,12 +214,23 @@ class Restorer:
             return []
         if kind == "deque":
             return deque(maxlen=recorded["maxlen"])
-        if kind == "dict":
-            return {}
+        if kind in ("dict", "OrderedDict"):
+            return {} if kind == "dict" else OrderedDict()
+        if kind == "defaultdict":
+            return defaultdict(_of_class(present, kind).default_factory)
         if kind == "generator" and present is None:
             return np.random.Generator(getattr(np.random, recorded["state"]["bit_generator"])())
-        if kind == "object" and type(present).__qualname__ != recorded["class"]:
-            raise TypeError(f"there is a {type(present).__qualname__} in place of a {recorded['class']}")
+        if kind == "object":
+            return self._object(_of_class(present, recorded["class"]))
+        return present
+
+    def _object(self, present: Any) -> Any:
+        if getattr(getattr(present, "__dataclass_params__", None), "frozen", False):
+            # A value, which others may have too
+            return copy.copy(present)
+        if id(present) in self._set_in_place:
+            raise TypeError("it is shared in another way than before")
+        self._set_in_place[id(present)] = present
         return present
 
     def _fill(self, made: Any, kind: str, recorded: dict[str, Any], present: Any) -> None:
@@ -215,7 +238,7 @@ class Restorer:
             before = list(present) if isinstance(present, (list, deque)) else []
             for i, item in enumerate(recorded["items"]):
                 made.append(self.value(item, before[i] if i < len(before) else None))
-        elif kind == "dict":
+        elif kind in ("dict", "OrderedDict", "defaultdict"):
             before_by_key = present if isinstance(present, dict) else {}
             keys = [self.value(key) for key in recorded["keys"]]
             for key, item in zip(keys, recorded["items"], strict=True):
@@ -232,6 +255,12 @@ class Restorer:
                 _set_random_state(space, state)
         elif kind == "object":
             self.attributes(made, recorded["attributes"], type(made).__name__)
+
+
+def _of_class(present: Any, name: str) -> Any:
+    if type(present).__qualname__ != name:
+        raise TypeError(f"there is a {type(present).__qualname__} in place of a {name}")
+    return present
 
 
 def _spaces_in(space: gym.Space[Any]) -> list[gym.Space[Any]]:
