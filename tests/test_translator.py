@@ -8,6 +8,7 @@ from learning import SMALL, picture_space
 from stable_baselines3 import PPO
 
 from sb3_mimic import keys
+from sb3_mimic.agents.loading import find_agent
 from sb3_mimic.data import Dataset
 from sb3_mimic.policies import FusedPolicy, PixelPolicy, StatePolicy
 from sb3_mimic.translator.base import Translator
@@ -213,3 +214,12 @@ def test_state_dicts_of_before_still_load_with_their_optimizer(make_model):
     for name, value in policy.state_dict().items():
         assert th.equal(other.state_dict()[name], value), name
     assert other.translator.optimizer.state_dict()["state"][0]["step"] == 2
+
+
+def test_shipped_zips_come_with_their_optimizer():
+    """They were written when it was a dict"""
+    run = find_agent("MimicReacherPlane-v0")
+    translator = PPO.load(run / "MimicReacherPlane-v0.zip", device="cpu").policy.translator
+    state = translator.optimizer.state_dict()["state"]
+    assert len(state) == len(list(translator.parameters()))
+    assert all(each["step"] > 1000 and each["exp_avg_sq"].any() for each in state.values())
