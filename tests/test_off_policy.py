@@ -104,8 +104,9 @@ def test_learns_beside_hindsight(make_model):
 
 @pytest.mark.slow
 def test_tqc_learns_to_read_while_it_learns_to_move(make_model):
-    model = make_model(StateTQCPolicy, n_envs=4, buffer_size=10_000, batch_size=64, train_freq=4, gamma=0.9,
-                       learning_rate=1e-3, gradient_steps=8, learning_starts=500, policy_kwargs={"net_arch": [64, 64]})  # fmt: skip
+    how = {"learning_rate": 1e-3, "gamma": 0.9, "train_freq": 4, "gradient_steps": 8, "learning_starts": 500}
+    sizes = {"n_envs": 4, "buffer_size": 10_000, "batch_size": 64, "policy_kwargs": {"net_arch": [64, 64]}}
+    model = make_model(StateTQCPolicy, **how, **sizes)
     assert isinstance(model, TQC)
     callback = Record(frames_per_step=3, train_freq=512)
     model.learn(8192, callback=callback)
