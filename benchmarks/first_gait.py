@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
 from sb3_mimic.envs.registration import WALK_ID
-from sb3_mimic.envs.walk_env import humanoid_walk
+from sb3_mimic.envs.walk_env import WalkEnv
 from sb3_mimic.envs.world.walker import JOINTS
 
 FloatArray = npt.NDArray[np.floating]
@@ -106,7 +106,7 @@ def search(n_generations: int, seed: int) -> FloatArray:
     :param seed: Seed of the random numbers
     :return: The numbers of the best controller
     """
-    env, rng = humanoid_walk(SEARCH_REWARD), np.random.default_rng(seed)
+    env, rng = WalkEnv(SEARCH_REWARD), np.random.default_rng(seed)
     spread = np.array([SPREAD[name] for _, name in NUMBERS])
     mean, deviation = np.array([FIRST_GUESS.get(number, 0.0) for number in NUMBERS]), spread.copy()
     best, best_score = mean, -math.inf

@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from sb3_mimic.envs.viewer import has_display
+from sb3_mimic.envs.world.display import why_no_display
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 
@@ -92,7 +92,7 @@ def make_panda() -> Pair:
 def make_mujoco() -> tuple[Pair, str]:
     """:return: Gymnasium's MuJoCo reacher, and what draws its frames or why nothing does"""
     # Importing mujoco loads the library that MUJOCO_GL names, and fails without it; Gymnasium looks again at its first frame
-    backend = os.environ.pop("MUJOCO_GL", None if has_display() else "egl")
+    backend = os.environ.pop("MUJOCO_GL", "egl" if why_no_display() else None)
     env = gym.make("Reacher-v5", width=SIZE, height=SIZE, render_mode="rgb_array")
     if backend is not None:
         os.environ["MUJOCO_GL"] = backend

@@ -11,7 +11,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents.loading import find_agents, load_agent
 from sb3_mimic.cli.main import main
 from sb3_mimic.envs.registration import POSE_IDS
-from sb3_mimic.pictures.files import caption, enlarge, write_animation
+from sb3_mimic.pictures import caption, enlarge, write_animation
 
 IMAGES = Path(__file__).parent / "images"
 POSE_SEEDS = (1003, 1010, 1012)

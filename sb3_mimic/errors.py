@@ -5,8 +5,59 @@ class MimicError(Exception):
     """The base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
+class BodyError(MimicError, ValueError):
+    """A robot cannot be built as it is described, or not be registered under its name."""
+
+
+class EnvArgumentError(MimicError, ValueError):
+    """An environment was handed what it cannot use: an action, a goal, a reward, a mode."""
+
+
+class MissingInfoError(MimicError, KeyError, ValueError):
+    """A reward needs more of the step than it was given."""
+
+    # A KeyError would show its message in quotes
+    __str__ = Exception.__str__
+
+
+class ClosedEnvError(MimicError, RuntimeError):
+    """The world of an environment is closed."""
+
+
+class WindowError(MimicError, RuntimeError):
+    """A window to watch an environment in cannot be opened."""
+
+
+class BrokenSimulationError(MimicError, FloatingPointError):
+    """The physics gave numbers that are not finite."""
+
+
 class PictureError(MimicError, ValueError):
     """A picture, or the truth beside it, cannot be read or written."""
+
+
+class OutputError(MimicError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
+class InputError(MimicError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class PackageError(MimicError, ImportError):
+    """A package, class or function that was named cannot be imported."""
+
+
+class UnknownEnvError(MimicError, ValueError):
+    """No environment is registered under an id."""
+
+
+class UnsuitableEnvError(MimicError, TypeError):
+    """An environment lacks what is needed of it, or does not fit the agent."""
+
+
+class UnreplayableRunError(MimicError, ValueError):
+    """An agent cannot be replayed in the environment that it was trained in."""
 
 
 class AgentNotFoundError(MimicError, FileNotFoundError):
@@ -63,3 +114,7 @@ class LabelError(MimicError, ValueError):
 
 class TranslatorClassError(MimicError, ValueError):
     """A dotted name is not that of a translator's class."""
+
+
+class HyperparametersError(MimicError, ValueError):
+    """There are no hyperparameters for a training, or they cannot be used."""

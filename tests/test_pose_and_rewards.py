@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sb3_mimic.envs.tasks.rewards import REWARD_TERMS, Reward
+from sb3_mimic.errors import EnvArgumentError, MissingInfoError
 from sb3_mimic.pose import JOINTS, POINTS, Part, PoseLayout, robot_pose
 
 LAYOUT = robot_pose((-1.0, 0.0), (1.0, 4.0), 1)
@@ -57,7 +58,7 @@ def test_impossible_layouts_are_refused(arguments):
 
 INFO = {
     "previous_achieved_goal": np.array([1.0, 1, 0, 0, 0.1]),
-    "action": np.array([0.5, -1.0]),
+    "efforts": np.array([0.5, -1.0]),
     "qvel": np.array([2.0, 1.0]),
     "previous_pixel_error": 0.25,
     "pixel_error": 0.5,
@@ -103,10 +104,30 @@ def test_terms_are_pure():
         np.testing.assert_array_equal(value, INFO[key])
 
 
-def test_bad_weights_are_refused():
-    with pytest.raises(ValueError, match=r"'joint_progres'.*Known terms.*Did you mean 'joint_progress'"):
-        Reward({"joint_progres": 1.0}, LAYOUT)
-    with pytest.raises(ValueError, match="finite"):
-        Reward({"joint_progress": float("nan")}, LAYOUT)
-    with pytest.raises(ValueError, match="at least one"):
-        Reward({}, LAYOUT)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"joint_progres": 1.0}, r"'joint_progres'.*Known terms.*Did you mean 'joint_progress'"),
+        ({"joint_progress": float("nan")}, "finite number, got nan"),
+        ({"joint_progress": "1"}, "finite number, got '1'"),
+        ({"joint_progress": None}, "finite number, got None"),
+        ({}, "at least one"),
+    ],
+)
+def test_bad_weights_are_refused(weights, message):
+    with pytest.raises(EnvArgumentError, match=message):
+        Reward(weights, LAYOUT)
+
+
+@pytest.mark.parametrize("name", [name for name, term in REWARD_TERMS.items() if term.reads])
+def test_what_a_term_reads_must_be_there(name):
+    reward, pose = Reward({name: 1.0}, LAYOUT), np.zeros(5)
+    for key in REWARD_TERMS[name].reads:
+        lacking = {other: value for other, value in INFO.items() if other != key}
+        for call in (
+            (pose, pose, lacking),
+            (pose[None], pose[None], [lacking]),
+            (np.zeros((2, 5)), np.zeros((2, 5)), [INFO, {}]),
+        ):
+            with pytest.raises(MissingInfoError, match=rf"^Reward term '{name}' reads '.*copy_info_dict=True.*sparse"):
+                reward(*call)

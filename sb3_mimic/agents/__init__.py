@@ -1,5 +1,7 @@
 """Trained agents in use."""
 
-from sb3_mimic.agents.loading import Agent, Memory, find_agent, find_agents, load_agent
+from sb3_mimic.agents.agent import Agent, Memory, Setting
+from sb3_mimic.agents.environments import make_env
+from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
 
-__all__ = ["Agent", "Memory", "find_agent", "find_agents", "load_agent"]
+__all__ = ["Agent", "Memory", "Setting", "find_agent", "find_agents", "load_agent", "make_env"]

@@ -10,14 +10,15 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from sb3_mimic import keys
+from sb3_mimic.agents.agent import Agent
+from sb3_mimic.agents.environments import Goals, Replay, has_goals, make_env, replay_of
 from sb3_mimic.agents.imitation import follow
-from sb3_mimic.agents.loading import Agent
-from sb3_mimic.envs.mimic_env import MimicEnv
-from sb3_mimic.envs.registration import WALK_ID
+from sb3_mimic.errors import InputError
 from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]
+Env = gym.Env[Any, Any]
 
 # Training seeds its environments with small numbers: seeds from here on are never trained on
 FIRST_SEED = 1_000_000
@@ -46,28 +47,10 @@ def _measure(values: Iterable[float], statistic: Any = np.mean) -> dict[str, Any
     return {"value": float(statistic(values)), "interval": bootstrap_interval(values, statistic), "n": len(values)}
 
 
-class _Episode:
-    """Follows one episode and remembers what counts."""
-
-    def __init__(self, env: MimicEnv, target: FloatArray):
-        self.layout, self.target = env.pose_layout, target
-        self.n_steps = self.n_held = 0
-        self.is_held = False
-
-    def record(self, pose: FloatArray, last_step: int) -> None:
-        self.n_steps += 1
-        distances = self.layout[POINTS].distances(pose, self.target)
-        self.n_held = self.n_held + 1 if np.linalg.norm(distances) < HELD_DISTANCE else 0
-        self.is_held = self.is_held or self.n_held >= HELD_STEPS
-        if self.n_steps == last_step:
-            self.worst = float(distances.max())
-            self.joint_error = float(self.layout[JOINTS].error(pose, self.target))
-            self.keypoint_error = float(self.layout[POINTS].error(pose, self.target))
-
-
-def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
+def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
     """
-    Measure a trained agent on episodes that it has never seen, with deterministic actions.
+    Measure a trained agent on episodes that it has never seen, with deterministic actions, in the environment that its
+    run describes: with its arguments and its wrappers.
 
     - ``success``, ``success_2cm``: the largest key-point distance at the episode's last step is below 5 cm, 2 cm
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
@@ -77,48 +60,45 @@ def evaluate(agent: Agent, env_id: str, n_episodes: int = 200, show_progress: bo
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
 
-    For the walking humanoid see :func:`evaluate_walk`.
+    Where a state has other parts, their errors have the names that its ``pose_layout`` gives them. Without key points
+    ``success`` is what the environment reports as ``is_success`` at the last step, and pictures are read once.
+
+    An environment without goals is measured by ``return`` and by ``episode_steps``; one that reports how far it came, as
+    the walking humanoid does, by what :func:`evaluate_walk` says.
 
     :param agent: The agent
-    :param env_id: Its environment, with pictures or without
+    :param env: An id, with pictures or without; an environment, wrapped as in training; or None for what the agent was
+        trained in
     :param n_episodes: Episodes per measure
     :param show_progress: Whether to show a progress bar
     :return: Each measure with its 95 % bootstrap interval
-    :raises ValueError: When n_episodes is below 2
+    :raises InputError: When n_episodes is below 2
+    :raises UnknownEnvError: When no environment is registered under the id
+    :raises UnreplayableRunError: When the environment of the training cannot be made
+    :raises UnsuitableEnvError: When the agent does not fit the environment
     """
     if n_episodes < 2:
-        raise ValueError(f"An interval needs at least 2 episodes, got n_episodes={n_episodes}")
-    if env_id == WALK_ID:
-        return evaluate_walk(agent, n_episodes, show_progress)
-    env = gym.make(env_id, max_episode_steps=HELD_LIMIT)
-    # Who acts on numbers needs no frame drawn at every step
-    plain = gym.make(env_id, max_episode_steps=HELD_LIMIT, observation_keys=keys.STATE_KEYS) if agent.reads_goal else env
-    last_step = gym.spec(env_id).max_episode_steps
-    assert last_step is not None
-    has_translator = getattr(agent.model.policy, "translator", None) is not None
-    # One that only sees its goal always acts on a picture
-    stages = ["", "_from_image", "_from_image_read_once"] if has_translator and agent.reads_goal else [""]
-    results: dict[str, Any] = {"env": env_id, "episodes": n_episodes, "first_seed": FIRST_SEED}
+        raise InputError(f"An interval needs at least 2 episodes, got n_episodes={n_episodes}")
+    made: list[Env] = [Replay(env, env.spec)] if isinstance(env, gym.Env) else [_make(agent, env)]
+    if isinstance(env, gym.Env):
+        agent.require_fit(env.observation_space, env.action_space)
+        name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    else:
+        name = env or (agent.setting.env_id if agent.setting else "")
+    results: dict[str, Any] = {"env": name, "episodes": n_episodes, "first_seed": FIRST_SEED}
     try:
         with torch_threads(1):
-            for stage in stages:
-                seeds = tqdm(
-                    range(FIRST_SEED, FIRST_SEED + n_episodes),
-                    desc=f"{env_id}{stage.replace('_', ' ')}",
-                    disable=not show_progress,
-                )
-                episodes = [_run(agent, env, plain, seed, last_step, stage) for seed in seeds]
-                results[f"success{stage}"] = _measure(episode.worst < SUCCESS_DISTANCE for episode in episodes)
-                results[f"success_2cm{stage}"] = _measure(episode.worst < STRICT_DISTANCE for episode in episodes)
-                results[f"held{stage}"] = _measure(episode.is_held for episode in episodes)
-                results[f"joint_error_deg{stage}"] = _measure(episode.joint_error for episode in episodes)
-                results[f"keypoint_error_cm{stage}"] = _measure(episode.keypoint_error for episode in episodes)
-            if has_translator:
-                results |= _measure_translator(agent, env)
+            if not has_goals(made[0]):
+                if not isinstance(env, gym.Env):
+                    made.append(make_env(agent, env, has_time_limit=True))
+                return results | _measure_returns(agent, made[-1], name, n_episodes, show_progress)
+            if not isinstance(env, gym.Env):
+                made += _without_pictures(agent, env, made[0])
+            return results | _measure_goals(agent, made[0], made[-1], name, n_episodes, show_progress)
     finally:
-        env.close()
-        plain.close()
-    return results
+        # What was handed in goes on being its owner's
+        for each in [] if isinstance(env, gym.Env) else made:
+            each.close()
 
 
 def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True) -> dict[str, Any]:
@@ -134,32 +114,90 @@ def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True
     :param show_progress: Whether to show a progress bar
     :return: Each measure with its 95 % bootstrap interval
     """
-    env = gym.make(WALK_ID)
-    episodes = []
-    try:
-        with torch_threads(1):
-            for seed in tqdm(range(FIRST_SEED, FIRST_SEED + n_episodes), desc=WALK_ID, disable=not show_progress):
-                observation, _ = env.reset(seed=seed)
-                is_over, n_steps, total, memory = False, 0, 0.0, None
-                while not is_over:
-                    action, memory = agent.act(observation, memory)
-                    observation, reward, has_fallen, is_late, info = env.step(action)
-                    is_over, n_steps, total = has_fallen or is_late, n_steps + 1, total + float(reward)
-                episodes.append((info["distance"], n_steps, total))
-    finally:
-        env.close()
-    measures = zip(("distance_m", "upright_steps", "return"), zip(*episodes, strict=True), strict=True)
-    results: dict[str, Any] = {"env": WALK_ID, "episodes": n_episodes, "first_seed": FIRST_SEED}
-    return results | {name: _measure(values) for name, values in measures}
+    return evaluate(agent, agent.setting.env_id if agent.setting else "MimicHumanoidWalk-v0", n_episodes, show_progress)
 
 
-def _run(agent: Agent, env: gym.Env[Any, Any], plain: gym.Env[Any, Any], seed: int, last_step: int, stage: str) -> _Episode:
+def _make(agent: Agent, env_id: str | None) -> Env:
+    # Others need a renderer for their pictures
+    is_seen = agent.has_translator or not agent.needed_keys.isdisjoint(keys.IMAGE_KEYS)
+    return make_env(agent, env_id, render_mode="rgb_array") if is_seen else make_env(agent, env_id)
+
+
+def _without_pictures(agent: Agent, env_id: str | None, env: Env) -> list[Env]:
+    """:return: The same environment without pictures, where that is offered and enough: no frame is drawn at every step"""
+    setting = agent.setting
+    is_offered = hasattr(env.unwrapped, "observation_keys") and not (setting and "observation_keys" in setting.env_kwargs)
+    is_enough = agent.reads_goal and agent.needed_keys <= set(keys.STATE_KEYS) and not (setting and setting.env_wrapper)
+    return [make_env(agent, env_id, observation_keys=keys.STATE_KEYS)] if is_offered and is_enough else []
+
+
+class _Episode:
+    """Follows one episode, step by step of the environment itself, and remembers what counts."""
+
+    def __init__(self, goals: Goals, last_step: int):
+        self.goals, self.layout, self.target, self.last_step = goals, goals.layout, goals.desired, last_step
+        self.n_steps = self.n_held = 0
+        self.is_held = False
+        self.pose, self.info = goals.achieved, {}  # type: tuple[FloatArray, dict[str, Any]]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing that is still to come counts"""
+        is_past = self.n_steps >= self.last_step
+        return is_past and (self.n_steps >= HELD_LIMIT or self.is_held or POINTS not in self.layout)
+
+    def record(self, info: dict[str, Any]) -> None:
+        """:param info: Of a step"""
+        self.n_steps += 1
+        pose = self.goals.achieved
+        if POINTS in self.layout:
+            distance = np.linalg.norm(self.layout[POINTS].distances(pose, self.target))
+            self.n_held = self.n_held + 1 if distance < HELD_DISTANCE else 0
+            self.is_held = self.is_held or (self.n_held >= HELD_STEPS and self.n_steps <= HELD_LIMIT)
+        if self.n_steps <= self.last_step:
+            self.pose, self.info = pose, info
+
+    def measures(self) -> dict[str, float]:
+        """:return: What came of it by its last step, by name"""
+        found: dict[str, float] = {}
+        if POINTS in self.layout:
+            worst = float(self.layout[POINTS].distances(self.pose, self.target).max())
+            found |= {"success": worst < SUCCESS_DISTANCE, "success_2cm": worst < STRICT_DISTANCE, "held": self.is_held}
+        elif "is_success" in self.info:
+            found["success"] = bool(self.info["is_success"])
+        return found | {name: float(error) for name, error in self.layout.errors(self.pose, self.target).items()}
+
+
+def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: int, show_progress: bool) -> dict[str, Any]:
+    """
+    :param agent: The agent
+    :param env: With pictures, where the agent can use them
+    :param plain: The same without, where it needs none
+    :param name: Of the environment, for people
+    :param n_episodes: Episodes per measure
+    :param show_progress: Whether to show a progress bar
+    :return: The measures
+    """
+    stages, shown = [""], getattr(env.observation_space, "spaces", {})
+    can_look = agent.has_translator and keys.DESIRED_IMAGE in shown
+    # One that only sees its goal always acts on a picture
+    if can_look and agent.reads_goal:
+        stages += ["_from_image", "_from_image_read_once"] if POINTS in Goals.of(env).layout else ["_from_image"]
+    results: dict[str, Any] = {}
+    for stage in stages:
+        seeds = range(FIRST_SEED, FIRST_SEED + n_episodes)
+        bar = tqdm(seeds, desc=f"{name}{stage.replace('_', ' ')}", disable=not show_progress)
+        episodes = [_run(agent, env, plain, seed, stage).measures() for seed in bar]
+        results |= {f"{key}{stage}": _measure(each[key] for each in episodes) for key in episodes[0]}
+    return results | (_measure_translator(agent, env) if can_look else {})
+
+
+def _run(agent: Agent, env: Env, plain: Env, seed: int, stage: str) -> _Episode:
     """
     :param agent: The agent
     :param env: With pictures, where the agent can use them
     :param plain: The same without, where it needs none
     :param seed: Of the episode
-    :param last_step: Number of the step at which success is judged
     :param stage: "", "_from_image" or "_from_image_read_once"
     :return: What became of the episode
     """
@@ -167,33 +205,49 @@ def _run(agent: Agent, env: gym.Env[Any, Any], plain: gym.Env[Any, Any], seed: i
     picture = env.reset(seed=seed)[0][keys.DESIRED_IMAGE] if stage else None
     stepped = env if is_refined else plain
     observation, _ = stepped.reset(seed=seed)
-    mimic_env = stepped.unwrapped
-    assert isinstance(mimic_env, MimicEnv)
-    episode = _Episode(mimic_env, mimic_env.desired_goal)
+    replay = replay_of(stepped)
+    assert replay is not None
+    limit = replay.spec.max_episode_steps if replay.spec is not None else None
+    episode = _Episode(Goals.of(stepped), limit or HELD_LIMIT)
+    replay.on_step = episode.record
     if picture is not None:
-        for _ in follow(agent, stepped, observation, picture, HELD_LIMIT, is_refined):
-            episode.record(mimic_env.achieved_goal, last_step)
-            if episode.is_held and episode.n_steps >= last_step:
+        for _ in follow(agent, stepped, observation, picture, max(HELD_LIMIT, episode.last_step), is_refined):
+            if episode.is_decided:
                 break
         return episode
-    memory = None
-    while episode.n_steps < HELD_LIMIT and not (episode.is_held and episode.n_steps >= last_step):
+    memory, is_over = None, False
+    while not is_over and not episode.is_decided:
         action, memory = agent.act(observation, memory)
-        observation = stepped.step(action)[0]
-        episode.record(mimic_env.achieved_goal, last_step)
+        observation, _, terminated, truncated, _ = stepped.step(action)
+        is_over = terminated or truncated
     return episode
 
 
-def _measure_translator(agent: Agent, env: gym.Env[Any, Any]) -> dict[str, Any]:
-    translator = agent.translator
-    mimic_env = env.unwrapped
-    assert isinstance(mimic_env, MimicEnv)
-    layout = mimic_env.pose_layout
+def _measure_returns(agent: Agent, env: Env, name: str, n_episodes: int, show_progress: bool) -> dict[str, Any]:
+    episodes: list[dict[str, float]] = []
+    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + n_episodes), desc=name, disable=not show_progress):
+        observation, _ = env.reset(seed=seed)
+        is_over, n_steps, total, memory = False, 0, 0.0, None
+        while not is_over:
+            action, memory = agent.act(observation, memory)
+            observation, reward, terminated, truncated, info = env.step(action)
+            is_over, n_steps, total = terminated or truncated, n_steps + 1, total + float(reward)
+        found: dict[str, float] = {"success": bool(info["is_success"])} if "is_success" in info else {}
+        if "distance" in info:
+            found |= {"distance_m": float(info["distance"]), "upright_steps": n_steps}
+        else:
+            found["episode_steps"] = n_steps
+        episodes.append(found | {"return": total})
+    return {key: _measure(each[key] for each in episodes) for key in episodes[0]}
+
+
+def _measure_translator(agent: Agent, env: Env) -> dict[str, Any]:
+    translator, goals = agent.translator, Goals.of(env)
     read, true = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + N_READ_POSES):
         observation, _ = env.reset(seed=seed)
         read.append(translator.predict(observation[keys.DESIRED_IMAGE]))
-        true.append(mimic_env.desired_goal)
+        true.append(goals.desired)
     poses, targets = np.array(read), np.array(true)
     durations = []
     for _ in range(N_TIMED_DECISIONS):
@@ -203,9 +257,7 @@ def _measure_translator(agent: Agent, env: gym.Env[Any, Any]) -> dict[str, Any]:
         agent.act(observation)
         durations.append(1000 * (time.perf_counter() - start))
     results = {
-        "translator_joint_error_deg": _measure(layout[JOINTS].error(poses, targets), np.median),
-        "decision_ms": _measure(durations, np.median),
+        f"translator_{part.measure}": _measure(part.error(poses, targets), np.median if part.name == JOINTS else np.mean)
+        for part in goals.layout.leading(translator.state_dim)
     }
-    if translator.state_dim == layout.dim:
-        results["translator_keypoint_error_cm"] = _measure(layout[POINTS].error(poses, targets))
-    return results
+    return results | {"decision_ms": _measure(durations, np.median)}

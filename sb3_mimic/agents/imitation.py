@@ -1,7 +1,7 @@
 """Show a trained agent pictures of poses, and it takes them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -9,14 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic import keys
-from sb3_mimic.agents.loading import Agent
-from sb3_mimic.envs.mimic_env import PICTURE_SIZE, MimicEnv, Observation
-from sb3_mimic.pictures.files import caption, enlarge
-from sb3_mimic.pose import POINTS, PoseLayout
+from sb3_mimic.agents.agent import Agent
+from sb3_mimic.agents.environments import KEEP_POSE, Goals, replay_of
+from sb3_mimic.errors import InputError, UnsuitableEnvError
+from sb3_mimic.pictures import caption, enlarge
+from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 from sb3_mimic.translator.base import Translator
 
 Picture = npt.NDArray[np.uint8]
 Pose = npt.NDArray[np.float32]
+Observation = dict[str, Any]
+
+# Height of the picture and of the robot beside it, in pixels
+PICTURE_SIZE = 480
 
 # From here on the robot is near enough to its target to learn from how it misreads itself (L2 over all key points, in m)
 REFINING_DISTANCE = 0.1
@@ -45,11 +50,14 @@ class PictureReader:
 
     def refine(self, own_picture: Picture, own_pose: Pose) -> None:
         """
-        Correct :attr:`estimate`, where the robot is near enough for that.
+        Correct :attr:`estimate`, where the robot is near enough for that. A state without key points, or of which only
+        a part is read, is left as it was read.
 
         :param own_picture: The robot's own frame, shape (height, width, 3)
         :param own_pose: Its pose at that moment, shape (dim,)
         """
+        if POINTS not in self.layout or len(self.estimate) != self.layout.dim:
+            return
         if np.linalg.norm(self.layout[POINTS].distances(own_pose, self.estimate)) >= REFINING_DISTANCE:
             return
         misreading = self.translator.predict(own_picture) - own_pose
@@ -65,10 +73,12 @@ class Step:
 
     :param observation: After the step
     :param estimate: The present estimate of the target pose, shape (dim,)
+    :param is_over: Whether the episode ended with it
     """
 
     observation: Observation
     estimate: Pose
+    is_over: bool = False
 
 
 def follow(
@@ -84,18 +94,19 @@ def follow(
     :param n_steps: At most this many; fewer when the episode ends before
     :param refine: Whether to read the picture better the nearer the robot comes, or only once
     :return: What came of each step
+    :raises NoTranslatorError: When the agent cannot read pictures
+    :raises UnsuitableEnvError: When the environment has no goals, or the agent does not fit it
     """
-    assert isinstance(env.unwrapped, MimicEnv)
-    reader = PictureReader(agent.translator, picture, env.unwrapped.pose_layout)
+    reader = PictureReader(agent.translator, picture, Goals.of(env).layout)
     memory = None
     for _ in range(n_steps):
-        if refine and agent.reads_goal:
+        if refine and agent.reads_goal and keys.IMAGE in observation and keys.ACHIEVED_GOAL in observation:
             reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
         estimate = reader.estimate
         seen = {**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture}
         action, memory = agent.act(seen, memory)
         observation, _, terminated, truncated, _ = env.step(action)
-        yield Step(observation, estimate)
+        yield Step(observation, estimate, terminated or truncated)
         if terminated or truncated:
             return
 
@@ -108,41 +119,110 @@ class Imitation:
     :param estimate: The pose read from the picture, shape (dim,): where only joint angles were read, with the key
         points that belong to them
     :param taken: The pose taken in the end, shape (dim,)
-    :param frames: The picture beside the robot, shape (480, 960, 3) each
+    :param frames: The picture beside the robot, shape (480, 960, 3) each; none where they were handed on
     """
 
     estimate: Pose
     taken: Pose
-    frames: list[Picture]
+    frames: list[Picture] = field(default_factory=list)
 
 
 def imitate(
-    agent: Agent, env: MimicEnv, pictures: Sequence[Picture], n_steps: int = 100, frame_every: int = 2
+    agent: Agent,
+    env: gym.Env[Any, Any],
+    pictures: Sequence[Picture],
+    n_steps: int = 100,
+    frame_every: int = 2,
+    on_frame: Callable[[Picture], None] | None = None,
 ) -> Iterator[Imitation]:
     """
     Take the pose in each picture in turn, each from where the one before ended.
 
     :param agent: What acts
-    :param env: With render_mode "rgb_array"
-    :param pictures: The targets, of the size of the environment's camera
+    :param env: Wrapped or not, with render_mode "rgb_array"
+    :param pictures: The targets, of the size of the environment's own
     :param n_steps: Control steps for each picture
     :param frame_every: Control steps between two frames
+    :param on_frame: Is handed each frame as it comes, for example ``AnimationWriter.write``; without it a picture's
+        frames are kept in memory until the next picture's turn
     :return: One imitation after the other, as they happen
     :raises NoTranslatorError: When the agent cannot read pictures
+    :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
+    :raises InputError: When a picture has another size or type than those of the environment
     """
-    translator = agent.translator
-    env.reset(seed=0)
+    goals, translator = require_imitation(agent, env), agent.translator
+    for index, picture in enumerate(pictures):
+        _require_picture(picture, (translator.height, translator.width, translator.n_channels), index)
+    observation, _ = env.reset(seed=0)
     for picture in pictures:
         read = translator.predict(picture)
         # Angles are all that is asked for
-        observation = env.ask_for(np.pad(read, (0, env.pose_layout.dim - len(read))), picture)
-        estimate = env.desired_goal if len(read) < env.pose_layout.dim else read
-        left = enlarge(picture, PICTURE_SIZE)
-        frames = []
+        observation = _ask_for(env, goals, np.pad(read, (0, goals.layout.dim - len(read))), picture, observation)
+        estimate = goals.desired if len(read) < goals.layout.dim else read
+        left = caption(enlarge(picture, PICTURE_SIZE), "picture")
+        frames: list[Picture] = []
         for index, step in enumerate(follow(agent, env, observation, picture, n_steps)):
             observation = step.observation
-            if index % frame_every == 0 or index == n_steps - 1:
-                right = env.render()
-                assert right is not None
-                frames.append(np.hstack((caption(left, "picture"), caption(right, "robot"))))
-        yield Imitation(estimate, env.achieved_goal, frames)
+            if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
+                frame = np.hstack((left, caption(_square(env.render()), "robot")))
+                if on_frame is None:
+                    frames.append(frame)
+                else:
+                    on_frame(frame)
+        yield Imitation(estimate, goals.achieved, frames)
+        if step.is_over:
+            observation, _ = env.reset()
+
+
+def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
+    """
+    Check that an agent can imitate pictures in an environment, before anything moves.
+
+    :param agent: What is to act
+    :param env: Where
+    :return: The environment's goals
+    :raises NoTranslatorError: When the agent cannot read pictures
+    :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
+    """
+    goals, translator = Goals.of(env), agent.translator
+    if env.render_mode != "rgb_array":
+        raise UnsuitableEnvError(
+            f"To see what it does, imitation needs an environment with render_mode 'rgb_array', got {env.render_mode!r}."
+            " Make it with: gym.make(ID, render_mode='rgb_array')"
+        )
+    agent.require_fit(env.observation_space, env.action_space)
+    layout = goals.layout
+    is_read_whole = translator.state_dim == layout.dim
+    is_read_as_joints = JOINTS in layout and layout[JOINTS].slice == slice(0, translator.state_dim)
+    if not is_read_whole and not is_read_as_joints:
+        parts = ", ".join(f"{part.name} ({part.size})" for part in layout)
+        raise UnsuitableEnvError(
+            f"The agent reads {translator.state_dim} numbers in a picture, and a state of the environment has {parts}."
+            " Use the id that the agent was trained on."
+        )
+    return goals
+
+
+def _require_picture(picture: Picture, shape: tuple[int, int, int], index: int) -> None:
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape != shape:
+        got = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise InputError(
+            f"Picture {index} must be a uint8 array of shape {shape}, got {got}. Files are read so by:"
+            f" sb3_mimic.pictures.read_picture(path, width={shape[1]}, height={shape[0]})"
+        )
+
+
+def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Picture, observation: Observation) -> Observation:
+    """:return: What is then to be seen, through all wrappers"""
+    if replay_of(env) is not None:
+        return env.reset(options={KEEP_POSE: True, "desired_goal": desired, "desired_image": picture})[0]  # type: ignore[no-any-return]
+    shown = goals.ask_for(desired, picture)
+    if env is env.unwrapped:
+        return shown
+    # Of all that wrappers have made of the observation, only the goal has changed
+    return {**observation, **{key: shown[key] for key in (keys.DESIRED_GOAL, keys.DESIRED_IMAGE) if key in shown}}
+
+
+def _square(picture: Any) -> Picture:
+    """:return: What an environment has rendered, as high as the picture beside it"""
+    return picture if picture.shape[0] == PICTURE_SIZE else enlarge(picture, PICTURE_SIZE)

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sb3_mimic.errors import OutputError
+from sb3_mimic.pictures.files import check_output, write_whole
+
 Measures = Mapping[str, Any]
 
 # Name of a measure, what it is called, how many digits it is given with
@@ -39,17 +42,28 @@ OVERVIEW = (
 )
 
 
+# Digits of a measure that is not in the table above: that of a state's part of a user's own
+DIGITS = 3
+
+
+def titles_of(measures: Measures) -> dict[str, tuple[str, int]]:
+    """:return: Every measure that was taken, by name: what it is called, and how many digits it is given with"""
+    own = [name for name, value in measures.items() if isinstance(value, Mapping) and "interval" in value]
+    known = {name: title for name, title in MEASURES.items() if name in measures}
+    return known | {name: (name.replace("_", " "), DIGITS) for name in own if name not in known}
+
+
 def value_of(measures: Measures, name: str) -> str:
     """:return: A measure with its 95 % bootstrap interval, or a dash where it was not taken"""
     if name not in measures:
         return "-"
-    digits, (low, high) = MEASURES[name][1], measures[name]["interval"]
+    digits, (low, high) = titles_of(measures)[name][1], measures[name]["interval"]
     return f"{measures[name]['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def table_of(measures: Measures) -> str:
     """:return: Every measure of one agent, as the rows of a Markdown table"""
-    rows = [f"| {title} | {value_of(measures, name)} |" for name, (title, _) in MEASURES.items() if name in measures]
+    rows = [f"| {title} | {value_of(measures, name)} |" for name, (title, _) in titles_of(measures).items()]
     return "\n".join(["| measure | value [95 % bootstrap interval] |", "|---|---|", *rows])
 
 
@@ -68,17 +82,37 @@ def overview(every: Sequence[Measures]) -> str:
     return "\n".join([*lines, *("\n" + walker for walker in walkers)])
 
 
+def check_marks(file: Path, name: str) -> None:
+    """
+    Check that something can be written between two marks in a Markdown file, before the work that it is to hold.
+
+    :param file: Must hold the marks ``<!-- name -->`` and ``<!-- /name -->``, once each, on lines of their own
+    :param name: Name of the marks
+    :raises OutputError: When it is missing or cannot be written, or the marks are not there, or several times
+    """
+    check_output(file)
+    _with_text(file, name, "")
+
+
 def write_between_marks(file: Path, name: str, text: str) -> None:
     """
     Replace what stands between two marks in a Markdown file.
 
-    :param file: Holds the marks ``<!-- name -->`` and ``<!-- /name -->``, once each, on lines of their own
+    :param file: See :func:`check_marks`
     :param name: Name of the marks
     :param text: What is to stand there
-    :raises ValueError: When the marks are not there, or several times; the file is left as it is
+    :raises OutputError: When the marks are not there, or several times; the file is left as it is
     """
+    write_whole(file, _with_text(file, name, text))
+
+
+def _with_text(file: Path, name: str, text: str) -> str:
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    changed, n_places = re.subn(f"({begin}\n).*?({end})", lambda m: f"{m[1]}{text}\n{m[2]}", file.read_text(), flags=re.S)
+    try:
+        before = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"Cannot read {file}, in which a table is to be written: {error}") from error
+    changed, n_places = re.subn(f"({begin}\n).*?({end})", lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.S)
     if n_places != 1:
-        raise ValueError(f"{file} must hold the lines {begin} and {end} exactly once, found {n_places} such places")
-    file.write_text(changed)
+        raise OutputError(f"{file} must hold the lines {begin} and {end} exactly once, found {n_places} such places")
+    return changed

@@ -1,12 +1,19 @@
-"""Puts a robot into an environment that asks for poses."""
+"""Makes an environment out of a body."""
+
+import importlib
+from dataclasses import astuple
 
 from sb3_mimic import keys
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.sight.fitting import fitted_view
 from sb3_mimic.envs.tasks.pose import PoseGoal
 from sb3_mimic.envs.tasks.rewards import Reward
-from sb3_mimic.envs.world.robot import Robot, RobotSpec
+from sb3_mimic.envs.tasks.terms import Weights
+from sb3_mimic.envs.world.body import Body
+from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.errors import BodyError
 
 EVERY_KEY = keys.STATE_KEYS + keys.IMAGE_KEYS
 
@@ -15,24 +22,50 @@ DEFAULT_REWARD = {"joint_progress": 1.0, "electricity": -0.0005, "stall_torque":
 
 
 def pose_env(
-    spec: RobotSpec,
-    camera: Camera,
-    gravity: float = 9.81,
+    body: Body | str,
     observation_keys: tuple[str, ...] = EVERY_KEY,
-    reward_weights: dict[str, float] | None = None,
+    reward_weights: Weights | None = None,
+    gravity: float | None = None,
     render_mode: str | None = None,
 ) -> MimicEnv:
     """
-    :param spec: What the robot is made of
-    :param camera: Its eye
-    :param gravity: Downward acceleration, in m/s^2
+    Make an environment that asks a robot for poses.
+
+    :param body: What the robot is made of, or where that is found: ``"module:NAME"``
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
-    :param reward_weights: Weight of each reward term, by its name in ``sb3_mimic.envs.tasks.rewards.REWARD_TERMS``
+    :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`
+    :param gravity: Downward acceleration, in m/s^2; the body's own by default
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :return: The environment
+    :raises BodyError: When there is no such body, or it cannot be built as it is described
     """
-    simulation = Simulation(gravity=gravity)
-    robot = Robot(simulation, spec)
+    body = find_body(body)
+    simulation = Simulation(gravity=body.gravity if gravity is None else gravity)
+    robot = Robot(simulation, body)
     goal = PoseGoal(robot)
     reward = Reward(DEFAULT_REWARD if reward_weights is None else reward_weights, goal.layout)
+    camera = Camera(*astuple(fitted_view(robot) if body.camera is None else body.camera))
     return MimicEnv(simulation, robot, goal, reward, camera, tuple(observation_keys), render_mode)
+
+
+# Gymnasium asks the entry point which render modes there are, and so for rgb_array_list
+pose_env.metadata = MimicEnv.metadata  # type: ignore[attr-defined]
+
+
+def find_body(body: Body | str) -> Body:
+    """
+    :param body: A body, or where it is found: ``"module:NAME"``
+    :return: The body
+    :raises BodyError: When there is none
+    """
+    if isinstance(body, str):
+        module, _, name = body.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise BodyError(f"There is no body '{body}': {error}. Name it as 'module:NAME'.") from error
+    else:
+        found = body
+    if not isinstance(found, Body):
+        raise BodyError(f"{body!r} is no body, but a {type(found).__name__}. Make one with Body(...) or Body.from_urdf(...).")
+    return found

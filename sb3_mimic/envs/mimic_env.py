@@ -1,33 +1,35 @@
 """The one environment: a robot that is asked to take a pose."""
 
 import math
-import time
+from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
 from sb3_mimic import keys
-from sb3_mimic.envs import viewer as display
+from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.sight.compositing import compose, downsample
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
-from sb3_mimic.envs.world.checks import checked_action, checked_options
+from sb3_mimic.envs.viewer import RobotViewer
+from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.pose import POINT_BOUND, PoseLayout
-
-Observation = dict[str, Any]
+from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
+from sb3_mimic.pictures.drawing import draw_lines
+from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 
 # PyBullet lets no joint turn faster, in rad/s
 MAX_VELOCITY = 100.0
-PICTURE_SIZE = 480
 SUPERSAMPLING = 2
+# What the info of each step holds, whatever the reward
+ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
 
 
-class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
+class MimicEnv(BaseEnv[RobotViewer]):
     """
     A robot that is asked, by a vector and by a picture, to take a pose.
 
@@ -38,12 +40,10 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     :param camera: The robot's eye
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :raises EnvArgumentError: For an unknown key or render mode
     """
 
-    metadata = {  # noqa: RUF012
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 60,
-    }
+    metadata = {**BaseEnv.metadata, "render_fps": 60}  # noqa: RUF012
 
     def __init__(
         self,
@@ -55,32 +55,23 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         observation_keys: tuple[str, ...] = keys.STATE_KEYS + keys.IMAGE_KEYS,
         render_mode: str | None = None,
     ):
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"Unknown render_mode '{render_mode}'. Known modes: {', '.join(self.metadata['render_modes'])}.")
+        super().__init__(simulation, render_mode)
         unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
         if unknown or not observation_keys:
-            raise ValueError(
+            raise EnvArgumentError(
                 f"Unknown observation keys {unknown}, or none at all, in {observation_keys}."
                 f" Known keys: {', '.join(keys.STATE_KEYS + keys.IMAGE_KEYS)}."
             )
-        self.simulation = simulation
         self.robot = robot
         self.goal = goal
         self.reward = reward
         self.camera = camera
         self.observation_keys = observation_keys
-        self.render_mode = render_mode
-        self._viewer: display.Viewer | None = None
         self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
-        if render_mode == "human":
-            if display.has_display():
-                self._viewer = display.Viewer(robot.spec, camera)
-            else:
-                display.warn_without_display()
-
-        n_joints, n_keypoints = robot.n_joints, len(robot.keypoints)
+        joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
-        high = np.array([1.0] * 2 * n_joints + [MAX_VELOCITY] * n_joints + [POINT_BOUND] * 3 * n_keypoints, np.float32)
+        bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
+        high = np.array(bounds, np.float32)
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {
@@ -91,9 +82,14 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             keys.DESIRED_IMAGE: picture,
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
-        self.action_space = spaces.Box(-1.0, 1.0, (n_joints,), np.float32)
-        self._has_images = any(key in observation_keys for key in keys.IMAGE_KEYS)
-        self._compares_pictures = "pixel_error" in reward.reads
+        self._control, self._joints = robot.body.control, robot.body.joints
+        self.action_space: spaces.Space[Any] = self._control.action_space(self._joints)
+        self._compares_pictures = any("pixel_error" in key for key in reward.reads)
+        shown = {*observation_keys, *reward.reads}
+        self._takes_pictures = self._compares_pictures or not shown.isdisjoint(keys.IMAGE_KEYS)
+        # Goals that are not observed are told beside the observation, and so is what a reward asks for
+        self._told = [key for key in (keys.ACHIEVED_GOAL, keys.DESIRED_GOAL) if key not in observation_keys]
+        self._asked = [key for key in reward.reads if key not in ALWAYS_TOLD]
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
         self._achieved = goal.measure()
         self._desired = self._achieved
@@ -104,6 +100,11 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     def pose_layout(self) -> PoseLayout:
         """What a pose vector means"""
         return self.goal.layout
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints, in the order of a pose"""
+        return tuple(self.robot.body.joints)
 
     @property
     def achieved_goal(self) -> npt.NDArray[np.float32]:
@@ -123,11 +124,10 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :param options: ``"desired_goal"``: a pose to ask for, shape (goal_dim,). ``"desired_image"``: a picture,
             shape (height, width, 3), uint8, to show in place of a photograph of that pose.
         :return: Observation and info
-        :raises ValueError: For an unknown option, a wrong shape or type, or numbers that are not finite
+        :raises EnvArgumentError: For an unknown option, a wrong shape or type, or numbers that are not finite
         """
-        super().reset(seed=seed)
         options = checked_options(options or {}, self._picture_shape)
-        self.simulation.restore_initial()
+        self._restart(seed)
         self.robot.release_motors()
 
         self.goal.randomise(self.np_random)
@@ -140,32 +140,46 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         self._look()
         if self.render_mode == "human":
             self.render()
-        return self._observe(), {"is_success": bool(self.goal.is_success(self._achieved, self._desired))}
+        info: dict[str, Any] = {"is_success": bool(self.goal.is_success(self._achieved, self._desired))}
+        for key in self._told:
+            info[key] = PARTS[key](self)
+        return self._observe(), info
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """
-        :param action: Fractions of the maximum torque, shape (n_joints,); clipped to [-1, 1]
+        :param action: What the robot's control makes of it, by default fractions of the maximum torque, shape (n_joints,);
+            clipped to [-1, 1]
         :return: Observation, reward, False, False (episodes end by their time limit), and info
-        :raises ValueError: When the action has another shape or is not finite; the episode can go on after it
+        :raises EnvArgumentError: When the action has another shape or is not finite; the episode can go on after it
+        :raises BrokenSimulationError: When the physics gave numbers that are not finite
         """
-        action = np.array(checked_action(action, self.robot.spec.joints))
-        self.robot.apply(action)
+        command = self._control.checked(action, self._joints)
+        self.robot.apply(command)
         self.simulation.step()
         self.robot.refresh()
         previous, self._achieved = self._achieved, self.goal.measure()
-        info: dict[str, Any] = {"previous_achieved_goal": previous, "action": action, "qvel": self.robot.qvel}
-        previous_pixel_error = self._pixel_error
-        self._look()
+        # Whatever an action means, what it costs is the motors' torques
+        action, efforts = np.array(command), self.robot.efforts(command)
+        info: dict[str, Any] = {
+            "previous_achieved_goal": previous,
+            "action": action,
+            "efforts": action if efforts is command else np.array(efforts),
+            "qvel": self.robot.qvel,
+        }
         if self._compares_pictures:
-            info |= {"previous_pixel_error": previous_pixel_error, "pixel_error": self._pixel_error}
-        if keys.DESIRED_GOAL not in self.observation_keys:
-            info["desired_goal"] = self._desired.copy()
+            info["previous_pixel_error"] = self._pixel_error
+        self._look()
+        for key in self._told:
+            info[key] = PARTS[key](self)
+        for key in self._asked:
+            if key not in info:
+                info[key] = PARTS[key](self)
         reward = 0.0
         for name, term in self.reward.terms(self._achieved, self._desired, info).items():
             info[self._info_names[name]] = term
             reward += term
         if not math.isfinite(reward + sum(self._achieved.tolist())):
-            raise FloatingPointError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
+            raise BrokenSimulationError(f"The simulation broke down: joint angles {self.robot.qpos}. Reset the environment.")
         info["is_success"] = bool(self.goal.is_success(self._achieved, self._desired))
         if self.render_mode == "human":
             self.render()
@@ -180,7 +194,7 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         :param desired_goal: A pose, shape (goal_dim,)
         :param desired_image: A picture to show in place of a photograph of that pose, shape (height, width, 3), uint8
         :return: The observation with the new target
-        :raises ValueError: For a wrong shape or type, or numbers that are not finite; the old target stays
+        :raises EnvArgumentError: For a wrong shape or type, or numbers that are not finite; the old target stays
         """
         options = checked_options({"desired_goal": desired_goal, "desired_image": desired_image}, self._picture_shape)
         try:
@@ -229,18 +243,6 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             self.camera.render(self.simulation)
         self._pixel_error = state["pixel_error"]
 
-    def render(self) -> npt.NDArray[np.uint8] | None:
-        """
-        :return: In mode ``"rgb_array"`` a picture of the robot with its target as a translucent ghost,
-            shape (480, 480, 3); in mode ``"human"`` None
-        """
-        if self.render_mode == "rgb_array":
-            return self._picture()
-        if self._viewer is not None:
-            self._viewer.show(self.robot.qpos, self.pose_layout.joints(self._desired))
-            time.sleep(self.simulation.dt)
-        return None
-
     def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
         """
         Draw poses as lines over a picture of this environment's camera.
@@ -253,30 +255,34 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
             name: [self.camera.project(limb) for limb in self.robot.limbs(self.pose_layout.keypoints(pose))]
             for name, pose in poses.items()
         }
-        return display.draw_lines(picture, lines)
+        return draw_lines(picture, lines)
 
-    def close(self) -> None:
-        if self._viewer is not None:
-            self._viewer.close()
-            self._viewer = None
-        self.simulation.close()
+    def _load(self) -> None:
+        self.robot.load()
+
+    def _open_window(self) -> RobotViewer:
+        return RobotViewer(self.robot.body, self.camera)
+
+    def _show(self, window: RobotViewer) -> None:
+        window.show(self.robot.qpos, self.pose_layout.joints(self._desired))
 
     def _adopt_target(self, image: npt.NDArray[np.uint8] | None) -> None:
         """Make the scene as it is the target, and photograph it unless an image of it is given."""
         self._desired = self.goal.measure()
         self._ghost = None
-        if self._has_images or self._compares_pictures:
+        if self._takes_pictures:
             self._desired_image = self.camera.render(self.simulation) if image is None else image.copy()
 
     def _look(self) -> None:
         """Take the robot's own frame, where it is needed, and compare it with the picture of the target."""
-        if self._has_images or self._compares_pictures:
+        if self._takes_pictures:
             self._image = self.camera.render(self.simulation)
         if self._compares_pictures:
             difference = (self._image.astype(np.float32) - self._desired_image).ravel() / 255
             self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
+        """:return: The robot with its target as a translucent ghost, shape (480, 480, 3)"""
         size = PICTURE_SIZE * SUPERSAMPLING
         camera = Camera(self.camera.eye, self.camera.target, self.camera.up, self.camera.fov, size, size)
         if self._ghost is None:
@@ -284,17 +290,28 @@ class MimicEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
                 self.goal.place(self._desired)
                 self._ghost = camera.render_with_mask(self.simulation)
             self.robot.resume()
-        return display.downsample(display.compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
+        return downsample(compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
 
     def _observe(self) -> Observation:
+        return {key: PARTS[key](self) for key in self.observation_keys}
+
+    def _state(self) -> npt.NDArray[np.float32]:
+        """:return: The robot's own state: cosines and sines of its angles, velocities, key points"""
         robot = self.robot
-        # Copies: whoever keeps or changes an observation keeps and changes only that one
-        every: Observation = {keys.ACHIEVED_GOAL: self._achieved.copy(), keys.DESIRED_GOAL: self._desired.copy()}
-        if keys.OBSERVATION in self.observation_keys:
-            # Plain numbers: several times faster than small arrays
-            qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
-            every[keys.OBSERVATION] = np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
-        if self._has_images:
-            every[keys.IMAGE] = self._image
-            every[keys.DESIRED_IMAGE] = self._desired_image.copy()
-        return {key: every[key] for key in self.observation_keys}
+        # Plain numbers: several times faster than small arrays
+        qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
+        return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
+
+
+# By its name, what is observed or what a reward may ask for, as it is now. All are copies, or made anew: whoever keeps or
+# changes an observation keeps and changes only that one.
+PARTS: dict[str, Callable[[MimicEnv], Any]] = {
+    keys.OBSERVATION: MimicEnv._state,
+    keys.ACHIEVED_GOAL: lambda env: env._achieved.copy(),
+    keys.DESIRED_GOAL: lambda env: env._desired.copy(),
+    keys.IMAGE: lambda env: env._image,
+    keys.DESIRED_IMAGE: lambda env: env._desired_image.copy(),
+    "pixel_error": lambda env: env._pixel_error,
+    "qpos": lambda env: env.robot.qpos.copy(),
+    "contacts": lambda env: env.robot.contacts(),
+}

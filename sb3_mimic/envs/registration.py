@@ -1,19 +1,25 @@
-"""The table of ids, and the loop that registers them with Gymnasium."""
+"""Registers robots with Gymnasium, one id for each mode: a body x what is observed and paid."""
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
 from sb3_mimic import keys
+from sb3_mimic.errors import BodyError
+
+if TYPE_CHECKING:
+    from sb3_mimic.envs.world.body import Body
 
 MAX_EPISODE_STEPS = 100
 
+# Bodies of ours, given as text: nothing is imported before an environment is made
 _BODIES = {
-    "MimicReacherPlane": "sb3_mimic.envs.bodies.reacher:reacher_plane",
-    "MimicReacher3D": "sb3_mimic.envs.bodies.reacher:reacher_3d",
-    "MimicReacher6D": "sb3_mimic.envs.bodies.reacher:reacher_6d",
-    "MimicHalfHumanoid": "sb3_mimic.envs.bodies.humanoid:half_humanoid",
-    "MimicHumanoid": "sb3_mimic.envs.bodies.humanoid:humanoid",
+    "MimicReacherPlane": "sb3_mimic.envs.bodies.reacher:REACHER_PLANE",
+    "MimicReacher3D": "sb3_mimic.envs.bodies.reacher:REACHER_3D",
+    "MimicReacher6D": "sb3_mimic.envs.bodies.reacher:REACHER_6D",
+    "MimicHalfHumanoid": "sb3_mimic.envs.bodies.humanoid:HALF_HUMANOID",
+    "MimicHumanoid": "sb3_mimic.envs.bodies.humanoid:HUMANOID",
 }
 # One id per observation mode: rl-zoo3 does not hand env_kwargs to the environment it evaluates in
 _MODES: dict[str, dict[str, Any]] = {
@@ -30,17 +36,60 @@ WALK_ID, WALK_STEPS = "MimicHumanoidWalk-v0", 1000
 ENV_IDS = (*POSE_IDS, WALK_ID)
 
 
+def register_body(name: str, body: "Body | str", max_episode_steps: int = MAX_EPISODE_STEPS) -> tuple[str, ...]:
+    """
+    Register a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0`` and
+    ``<name>Sparse-v0``. To register the same body again does nothing.
+
+    :param name: Letters, digits and underscores; first a letter
+    :param body: What the robot is made of, or where that is found: ``"module:NAME"``
+    :param max_episode_steps: Length of an episode
+    :return: The ids
+    :raises BodyError: When the name cannot be used, or stands for something else already
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        raise BodyError(
+            f"A body's name must be letters, digits and underscores, first a letter, got {name!r}."
+            " The mode and '-v0' are added to it."
+        )
+    if not isinstance(body, str):
+        from sb3_mimic.envs.world.body import Body
+
+        if not isinstance(body, Body):
+            raise BodyError(f"'{name}' needs a Body or the name of one, 'module:NAME', got a {type(body).__name__}.")
+    if isinstance(max_episode_steps, bool) or not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+        raise BodyError(f"max_episode_steps of '{name}' must be a whole number of at least 1, got {max_episode_steps!r}.")
+    modes = {f"{name}{mode}-v0": {"body": body, **arguments} for mode, arguments in _MODES.items()}
+    taken = [env_id for env_id in modes if env_id in gym.registry]
+    specs = [gym.registry[env_id] for env_id in taken]
+    if len(taken) == len(modes) and all(
+        (spec.kwargs, spec.max_episode_steps) == (modes[spec.id], max_episode_steps) for spec in specs
+    ):
+        return tuple(modes)
+    if taken:
+        raise BodyError(
+            f"'{name}' cannot be registered: {', '.join(taken)} stands for something else. Choose another name,"
+            " or take it out of gymnasium.registry first."
+        )
+    for env_id, kwargs in modes.items():
+        gym.register(
+            id=env_id,
+            entry_point="sb3_mimic.envs.make:pose_env",
+            kwargs=kwargs,
+            max_episode_steps=max_episode_steps,
+            disable_env_checker=True,
+        )
+    return tuple(modes)
+
+
 def register_envs() -> None:
-    """Register every id, with entry points given as text: nothing is imported before an environment is made."""
-    for body, entry_point in _BODIES.items():
-        for mode, arguments in _MODES.items():
-            gym.register(
-                id=f"{body}{mode}-v0",
-                entry_point=entry_point,
-                kwargs=dict(arguments),
-                max_episode_steps=MAX_EPISODE_STEPS,
-                disable_env_checker=True,
-            )
-    gym.register(
-        id=WALK_ID, entry_point="sb3_mimic.envs.walk_env:humanoid_walk", max_episode_steps=WALK_STEPS, disable_env_checker=True
-    )
+    """Register every id of ours."""
+    for name, body in _BODIES.items():
+        register_body(name, body)
+    if WALK_ID not in gym.registry:
+        gym.register(
+            id=WALK_ID,
+            entry_point="sb3_mimic.envs.walk_env:WalkEnv",
+            max_episode_steps=WALK_STEPS,
+            disable_env_checker=True,
+        )

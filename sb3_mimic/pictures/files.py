@@ -1,23 +1,31 @@
 """Pictures in and out: read safely from files of strangers, written as PNG, GIF or MP4."""
 
-import json
+import io
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
-import imageio.v3 as iio
+import imageio.v2 as imageio
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import GifImagePlugin, Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
-from sb3_mimic.errors import PictureError
+from sb3_mimic.errors import OutputError, PictureError
 
 Picture = npt.NDArray[np.uint8]
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
 ANIMATIONS = (".gif", ".mp4")
+# A GIF's one palette is taken from so many frames, each reduced by this factor along both sides
+PALETTE_FRAMES, PALETTE_STRIDE = 8, 2
+N_COLORS = 256
+# Steps of 16-bit grey that make one of 8-bit grey: 65535 becomes 255
+GREY_STEP = 257
 
 
 def read_picture(path: str | Path, width: int, height: int) -> Picture:
@@ -48,7 +56,7 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
                         f"{path} has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS // 10**6} million are"
                         " decoded. Make it smaller."
                     )
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+                upright = to_rgba(ImageOps.exif_transpose(picture))
     except FileNotFoundError as error:
         raise PictureError(f"There is no file {path}.") from error
     except UnidentifiedImageError as error:
@@ -65,108 +73,248 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
     return np.array(on_white)
 
 
-def write_picture(path: str | Path, picture: Picture) -> None:
+def to_rgba(picture: Image.Image) -> Image.Image:
     """
+    Bring a picture of any mode to 8 bits a channel. Pillow by itself cuts 16-bit grey off at 255, which makes it white.
+
+    :param picture: As Pillow opened it
+    :return: The same in mode RGBA
+    :raises PictureError: When its values have no meaning as colours
+    """
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture).astype(np.int64)
+        if grey.min() < 0 or grey.max() > N_COLORS * N_COLORS - 1:
+            raise PictureError(f"A grey picture must hold numbers from 0 to 65535, got {grey.min()} to {grey.max()}")
+        alpha = np.full(grey.shape, 255, np.uint8)
+        alpha[grey == picture.info.get("transparency", -1)] = 0
+        grey = ((grey + GREY_STEP // 2) // GREY_STEP).astype(np.uint8)
+        return Image.merge("RGBA", [Image.fromarray(grey)] * 3 + [Image.fromarray(alpha)])
+    if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        picture = picture.convert("RGB")
+    if picture.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
+        raise PictureError(f"A picture of mode {picture.mode} has no colours of a known range. Save it with 8 bits a channel.")
+    return picture.convert("RGBA")
+
+
+def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | None = None) -> None:
+    """
+    Write a picture whole or not at all.
+
     :param path: A file that ends in .png
     :param picture: Shape (height, width, 3)
-    :raises PictureError: When it cannot be written there
+    :param texts: What to write into the PNG's own text fields, by their names
+    :raises PictureError: When it ends in something else
+    :raises OutputError: When it cannot be written there
+    """
+    path = check_output(path, (".png",))
+    info = PngInfo()
+    for name, text in (texts or {}).items():
+        info.add_text(name, text)
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", pnginfo=info)
+    write_whole(path, stream.getvalue())
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
+    """
+    Check that a file can be written, before the work that it is to hold.
+
+    :param path: A file that is going to be written
+    :param suffixes: What its name may end in; anything by default
+    :return: The same
+    :raises OutputError: When it ends in something else, is a folder, or its folder does not exist or is not writable
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise PictureError(f"A picture is written as .png, got {path}")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise OutputError(f"A file to write here ends in {' or '.join(suffixes)}, got {path}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder. Give the name of a file.")
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+    part = _part(path)
     try:
-        Image.fromarray(picture).save(path)
+        # What may be written is known for certain only by writing: permissions are not all
+        part.touch()
+        part.unlink()
     except OSError as error:
-        raise PictureError(f"Cannot write {path}: {error}") from error
+        raise OutputError(f"Cannot write {path}: {error}. Give a file in a folder of yours.") from error
+    return path
 
 
 def check_animation_path(path: str | Path) -> Path:
     """
     :param path: A file that is going to be written
     :return: The same
-    :raises PictureError: When it is neither GIF nor MP4, or its folder does not exist
+    :raises OutputError: When it is neither GIF nor MP4, or cannot be written
+    """
+    return check_output(path, ANIMATIONS)
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """
+    Write a file whole or not at all: what was there before stays until all is written.
+
+    :param path: The file
+    :param content: What it is to hold
+    :raises OutputError: When it cannot be written
     """
     path = Path(path)
-    if path.suffix.lower() not in ANIMATIONS:
-        raise PictureError(f"An animation ends in {' or '.join(ANIMATIONS)}, got {path}")
-    if not path.parent.is_dir():
-        raise PictureError(f"There is no folder {path.parent} to write {path.name} into.")
-    return path
+    part = _part(path)
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"Cannot write {path}: {error}") from error
 
 
-def write_animation(path: str | Path, frames: Sequence[Picture], fps: int) -> None:
+class AnimationWriter:
+    """
+    Writes an animation frame by frame as the frames come, and keeps none of them; a context manager.
+    The file is there when all is done, and not at all when an error comes first.
+
+    :param path: A file that ends in .gif or .mp4
+    :param fps: Frames per second
+    :raises OutputError: When it cannot be written there
+    """
+
+    def __init__(self, path: str | Path, fps: int):
+        self.path = check_animation_path(path)
+        self._part = _part(self.path)
+        self._shape: tuple[int, ...] | None = None
+        self._file = _GifFile(self._part, fps) if self.path.suffix.lower() == ".gif" else _Mp4File(self._part, fps)
+
+    def write(self, frame: Picture) -> None:
+        """
+        :param frame: Shape (height, width, 3), the same for all; even sizes for MP4
+        :raises PictureError: When it is of another shape or type
+        :raises OutputError: When it cannot be written
+        """
+        shape = self._shape or frame.shape
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+            raise PictureError(
+                f"A frame must be uint8 of shape {shape}, as the first one, and (height, width, 3),"
+                f" got {frame.dtype} of shape {frame.shape}"
+            )
+        self._shape = shape
+        try:
+            self._file.write(frame)
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error}") from error
+
+    def __enter__(self) -> "AnimationWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            self._file.close()
+            if kind is None and self._shape is None:
+                raise PictureError(f"There is no frame to write into {self.path}. Give at least one.")
+            if kind is None:
+                self._part.replace(self.path)
+        except OSError as failed:
+            raise OutputError(f"Cannot write {self.path}: {failed}") from failed
+        finally:
+            self._part.unlink(missing_ok=True)
+
+
+class _Mp4File:
+    def __init__(self, path: Path, fps: int):
+        self._writer = imageio.get_writer(path, format="FFMPEG", fps=fps, codec="libx264", macro_block_size=2)
+
+    def write(self, frame: Picture) -> None:
+        self._writer.append_data(frame)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _GifFile:
+    """
+    Pillow's own writer keeps every frame until the last one has come. Here each is written as it comes: what has
+    changed since the one before, in colours of one palette for all, so that nothing flickers.
+    """
+
+    def __init__(self, path: Path, fps: int):
+        self._duration = 1000 // fps
+        self._file: BinaryIO = path.open("wb")
+        self._first: list[Picture] = []
+        self._palette: Image.Image | None = None
+        self._before: npt.NDArray[np.uint8] | None = None
+
+    def write(self, frame: Picture) -> None:
+        if self._palette is not None:
+            self._append(frame)
+            return
+        self._first.append(frame)
+        if len(self._first) == PALETTE_FRAMES:
+            self._begin()
+
+    def close(self) -> None:
+        try:
+            if self._first:
+                self._begin()
+                self._file.write(b";")
+            elif self._palette is not None:
+                self._file.write(b";")
+        finally:
+            self._file.close()
+
+    def _begin(self) -> None:
+        """Choose the palette, and write the header and the frames that have waited for it."""
+        small = np.concatenate([frame[::PALETTE_STRIDE, ::PALETTE_STRIDE] for frame in self._first])
+        self._palette = Image.fromarray(small).quantize(N_COLORS, Image.Quantize.FASTOCTREE)
+        height, width, _ = self._first[0].shape
+        colors = bytes(self._palette.getpalette() or []).ljust(3 * N_COLORS, b"\0")
+        # 0xF7: a palette of 2^8 colours for all frames; then Netscape's extension, which makes it play for ever
+        self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + colors)
+        self._file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
+        for frame in self._first:
+            self._append(frame)
+        self._first = []
+
+    def _append(self, frame: Picture) -> None:
+        assert self._palette is not None
+        still = Image.fromarray(frame).quantize(palette=self._palette, dither=Image.Dither.NONE)
+        indices = np.asarray(still)
+        changed = np.ones_like(indices, bool) if self._before is None else indices != self._before
+        self._before = indices
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (0, 1)
+        left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, 1)
+        part = still.crop((int(left), int(top), int(right), int(bottom)))
+        for data in GifImagePlugin.getdata(part, (int(left), int(top)), duration=self._duration, interlace=0):
+            self._file.write(data)
+
+
+def write_animation(path: str | Path, frames: Iterable[Picture], fps: int) -> None:
     """
     :param path: A file that ends in .gif or .mp4
-    :param frames: Pictures of one shape (height, width, 3); even sizes for MP4
+    :param frames: Pictures of one shape (height, width, 3); even sizes for MP4. Taken one by one, none is kept.
     :param fps: Frames per second
-    :raises PictureError: When it cannot be written there
+    :raises OutputError: When it cannot be written there
+    :raises PictureError: When there is no frame, or one has another shape
     """
-    path = check_animation_path(path)
+    with AnimationWriter(path, fps) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def read_texts(path: str | Path) -> dict[str, Any]:
+    """
+    :param path: Any file
+    :return: The text fields of the PNG that it is, by their names; none where it is something else
+    """
     try:
-        if path.suffix.lower() == ".gif":
-            # One palette for all frames: no flicker, and a smaller file
-            palette = Image.fromarray(np.concatenate(frames[:: max(1, len(frames) // 8)])).quantize(
-                256, Image.Quantize.FASTOCTREE
-            )
-            stills = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-            stills[0].save(path, save_all=True, append_images=stills[1:], duration=1000 // fps, loop=0, optimize=True)
-        else:
-            iio.imwrite(path, np.stack(frames), fps=fps, codec="libx264", macro_block_size=2)
-    except OSError as error:
-        raise PictureError(f"Cannot write {path}: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as picture:
+                return dict(picture.info)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        # Whether it is a picture at all is for read_picture to say
+        return {}
 
 
-def enlarge(picture: Picture, height: int) -> Picture:
-    """:return: The picture with that height, its pixels as crisp squares"""
-    width = round(picture.shape[1] * height / picture.shape[0])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
-
-
-def caption(picture: Picture, text: str) -> Picture:
-    """:return: A copy of the picture with a line of text in its upper left corner"""
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text((12, 10), text, fill=(40, 48, 60), font_size=18)
-    return np.asarray(image)
-
-
-def truth_path(picture: str | Path) -> Path:
-    """:return: Where the truth of a photograph lies: beside it, as JSON"""
-    return Path(picture).with_suffix(".json")
-
-
-def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], joints: dict[str, float]) -> Path:
-    """
-    :param picture: The photograph
-    :param env_id: Where it was taken
-    :param pose: The pose vector in it
-    :param joints: Joint angles in deg, for people
-    :return: The file written
-    """
-    path = truth_path(picture)
-    path.write_text(json.dumps({"env": env_id, "pose": [float(x) for x in pose], "joints_deg": joints}, indent=2) + "\n")
-    return path
-
-
-def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.float32] | None:
-    """
-    :param picture: A photograph
-    :param env_id: The environment in use
-    :param dim: Size of its pose vectors
-    :return: The pose in the photograph, shape (dim,), or None where no truth of this environment lies beside it
-    :raises PictureError: When what lies beside it is damaged
-    """
-    path = truth_path(picture)
-    if not path.is_file():
-        return None
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
-        content: Any = json.loads(path.read_text())
-        if content["env"] != env_id:
-            return None
-        pose = np.array(content["pose"], np.float32)
-    except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise PictureError(f"{path} is no truth written by 'sb3-mimic photograph': {error!r}. Delete or repair it.") from error
-    if pose.shape != (dim,) or not np.isfinite(pose).all():
-        raise PictureError(f"{path} must hold {dim} finite numbers under 'pose', got shape {pose.shape}. Delete or repair it.")
-    return pose
+def _part(path: Path) -> Path:
+    """:return: Where a file is written before it is whole: beside it, under a name that nobody else has"""
+    return path.with_name(f".{path.stem}.part{path.suffix}")

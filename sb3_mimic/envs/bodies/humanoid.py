@@ -1,13 +1,10 @@
 """Humanoids whose torso is fixed: one arm or two."""
 
 import math
-from typing import Any
 
-from sb3_mimic.envs.make import pose_env
-from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.models import urdf
-from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.world.robot import KeyPoint, RobotSpec
+from sb3_mimic.envs.world.body import Body, KeyPoint
+from sb3_mimic.envs.world.view import View
 
 SHIRT, SKIN = (0.36, 0.40, 0.48), (0.93, 0.74, 0.60)
 # Upper arm, forearm, hand: a picture tells left from right by their colours
@@ -37,9 +34,9 @@ def _arm(side: str) -> str:
     return urdf.limb(segments, "base", (0.0, sign * SHOULDER_WIDTH, SHOULDER_HEIGHT), yaw=sign * math.pi / 2)
 
 
-def _person(name: str, sides: tuple[str, ...]) -> RobotSpec:
+def _person(name: str, sides: tuple[str, ...], camera: View) -> Body:
     look = urdf.box((0.16, 0.30, 0.50), (0.0, 0.0, 0.01), SHIRT) + urdf.coarse_ball(0.11, (0.0, 0.0, 0.38), SKIN)
-    return RobotSpec(
+    return Body(
         model=urdf.robot(name, *(_arm(side) for side in sides), look=look),
         joints=tuple(f"{side}_{joint}" for side in sides for joint in ("shoulder_roll", "shoulder_yaw", "elbow")),
         keypoints=tuple(
@@ -53,26 +50,11 @@ def _person(name: str, sides: tuple[str, ...]) -> RobotSpec:
         limbs=tuple((f"{side}_upper_arm", f"{side}_elbow", f"{side}_hand") for side in sides),
         max_torque=(10.0, 6.0, 4.0) * len(sides),
         friction=0.1,
+        camera=camera,
     )
 
 
-def half_humanoid(**options: Any) -> MimicEnv:
-    """
-    A person's torso and left arm: two hinges in the shoulder, one in the elbow.
-
-    :param options: See :func:`~sb3_mimic.envs.make.pose_env`
-    :return: The environment
-    """
-    camera = Camera(eye=(1.0, 0.6, 0.5), target=(0.0, 0.25, 0.2), up=(0, 0, 1), fov=64)
-    return pose_env(_person("half_humanoid", ("left",)), camera, **options)
-
-
-def humanoid(**options: Any) -> MimicEnv:
-    """
-    A person's torso and both arms: two hinges in each shoulder, one in each elbow.
-
-    :param options: See :func:`~sb3_mimic.envs.make.pose_env`
-    :return: The environment
-    """
-    camera = Camera(eye=(1.1, 0.0, 0.5), target=(0.0, 0.0, 0.2), up=(0, 0, 1), fov=80)
-    return pose_env(_person("humanoid", ("left", "right")), camera, **options)
+#: A person's torso and left arm: two hinges in the shoulder, one in the elbow
+HALF_HUMANOID = _person("half_humanoid", ("left",), View(eye=(1.0, 0.6, 0.5), target=(0.0, 0.25, 0.2), up=(0, 0, 1), fov=64))
+#: A person's torso and both arms: two hinges in each shoulder, one in each elbow
+HUMANOID = _person("humanoid", ("left", "right"), View(eye=(1.1, 0.0, 0.5), target=(0.0, 0.0, 0.2), up=(0, 0, 1), fov=80))

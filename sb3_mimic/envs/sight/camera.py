@@ -10,43 +10,23 @@ import numpy.typing as npt
 import pybullet as p
 
 from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.view import View
 
-Vector = tuple[float, float, float]
-
+# What is nearer or farther than this is not seen, in m. Cameras that stand very near or very far see nearer and farther.
 NEAR, FAR = 0.05, 10.0
 WINDOW_FOV = 60.0
-# SB3's convolutional networks and checker want no smaller images
-MIN_SIZE = 36
 
 
 @dataclass(frozen=True)
-class Camera:
-    """
-    :param eye: Where the camera is, in m
-    :param target: What it looks at, in m
-    :param up: Which way is up in the picture
-    :param fov: Vertical field of view, in deg
-    :param width: In pixels, at least 36
-    :param height: In pixels, at least 36
-    """
-
-    eye: Vector
-    target: Vector
-    up: Vector
-    fov: float
-    width: int = 64
-    height: int = 64
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.height) < MIN_SIZE:
-            raise ValueError(f"A picture must be at least {MIN_SIZE} pixels wide and high, got {self.width}x{self.height}")
-        if not 0 < self.fov < 180:
-            raise ValueError(f"The field of view must lie between 0 and 180 deg, got {self.fov}")
+class Camera(View):
+    """A view that can be photographed; its parameters are those of :class:`~sb3_mimic.envs.world.view.View`."""
 
     @cached_property
     def _matrices(self) -> tuple[list[float], list[float]]:
         view = p.computeViewMatrix(self.eye, self.target, self.up)
-        return list(view), list(p.computeProjectionMatrixFOV(self.fov, self.width / self.height, NEAR, FAR))
+        distance = math.dist(self.eye, self.target)
+        near, far = min(NEAR, distance / 10), max(FAR, 2 * distance)
+        return list(view), list(p.computeProjectionMatrixFOV(self.fov, self.width / self.height, near, far))
 
     def render(self, simulation: Simulation) -> npt.NDArray[np.uint8]:
         """:return: The picture, shape (height, width, 3)"""

@@ -1,13 +1,18 @@
 """Goals: how the scene is put into a random reachable configuration, measured, and judged."""
 
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.envs.tasks.rewards import components, sparse
+from sb3_mimic.envs.tasks.rewards import components, pose_parts, sparse
 from sb3_mimic.envs.world.robot import Robot
-from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINTS, PoseLayout, robot_pose
+from sb3_mimic.errors import EnvArgumentError
+from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINT_BOUND, POINTS, PoseLayout, robot_pose
+
+# How much farther than it can reach by itself a robot may be pushed
+REACH_RESERVE = 1.1
 
 
 class Goal(Protocol):
@@ -24,8 +29,8 @@ class Goal(Protocol):
     def measure(self) -> npt.NDArray[np.float32]:
         """:return: The goal that the present scene fulfils, shape (goal_dim,)"""
 
-    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """:return: Whether one fulfils the other, shape (...,)"""
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
+        """:return: Whether one fulfils the other: a truth value, or an array of them, shape (...,)"""
 
 
 class PoseGoal:
@@ -37,7 +42,14 @@ class PoseGoal:
 
     def __init__(self, robot: Robot):
         self.robot = robot
-        self.layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints))
+        # Slides give way at their limits
+        farthest = REACH_RESERVE * robot.reach
+        bound = POINT_BOUND if farthest <= POINT_BOUND else farthest
+        layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints), bound)
+        self.layout = PoseLayout((replace(layout[JOINTS], unit=robot.unit), layout[POINTS]))
+        self._parts = pose_parts(self.layout)
+        joints = self.layout[JOINTS]
+        self._joints = list(zip(joints.offset, joints.scale, strict=True))
 
     def randomise(self, rng: np.random.Generator) -> None:
         """Put the robot into a random pose, drawn evenly over the whole range of every joint."""
@@ -48,23 +60,22 @@ class PoseGoal:
         Put the robot into a pose. Its joint angles count; those beyond their limits are clipped.
 
         :param goal: A pose, shape (layout.dim,)
-        :raises ValueError: When the shape is wrong or a number is not finite
+        :raises EnvArgumentError: When the shape is wrong or a number is not finite
         """
         goal = np.asarray(goal, np.float64)
         if goal.shape != (self.layout.dim,) or not np.isfinite(goal).all():
-            raise ValueError(
+            raise EnvArgumentError(
                 f"A desired_goal must be {self.layout.dim} finite numbers: {self.layout[JOINTS].size} joint angles scaled to"
                 f" [-1, 1] and {self.layout[POINTS].shape[0]} key points of 3 coordinates in m. Got shape {goal.shape}: {goal}"
             )
         self.robot.reset(np.clip(self.layout.joints(goal), self.robot.joint_low, self.robot.joint_high))
 
     def measure(self) -> npt.NDArray[np.float32]:
-        joints = self.layout[JOINTS]
         # Plain numbers: several times faster than small arrays, and this runs at every step
-        angles = zip(self.robot.qpos.tolist(), joints.offset, joints.scale, strict=True)
-        scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, middle, half in angles]
+        pairs = zip(self.robot.qpos.tolist(), self._joints, strict=True)
+        scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, (middle, half) in pairs]
         return np.array(scaled + self.robot.keypoints.ravel().tolist(), np.float32)
 
-    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
         """A pose is taken when every key point is within 5 cm of its target."""
-        return np.asarray(sparse(self.layout, components(achieved), components(desired), {}) == 0)
+        return sparse(self._parts, components(achieved), components(desired), {}) == 0

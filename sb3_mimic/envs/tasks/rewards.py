@@ -1,17 +1,16 @@
 """Rewards: named, weighted, pure terms of (achieved_goal, desired_goal, info), for one step or a batch of them."""
 
-import difflib
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.pose import JOINTS, SUCCESS_DISTANCE, PoseLayout
-
-# From this part of its range on, either side of the middle, a joint is said to be at its limit
-LIMIT = 0.99
+from sb3_mimic import keys
+from sb3_mimic.envs.tasks.terms import LIMIT, Function, Weights, read_weights, registered
+from sb3_mimic.envs.tasks.walk import WALK_TERMS
+from sb3_mimic.errors import MissingInfoError
+from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE, PoseLayout
 
 FloatArray = npt.NDArray[np.floating]
 Info = Mapping[str, Any]
@@ -22,16 +21,41 @@ Vector = Sequence[Scalar]
 Components = Mapping[str, Any]
 
 
+class PoseParts(NamedTuple):
+    """
+    Where the terms find what in a pose vector.
+
+    :param joints: Where the scaled joint angles are
+    :param points: Where the key points are
+    :param n_joints: Number of joints
+    :param half_range: Half the range of each joint, in rad
+    """
+
+    joints: slice
+    points: slice
+    n_joints: int
+    half_range: tuple[float, ...]
+
+
 class Term(NamedTuple):
     """
     One term of a reward.
 
-    :param function: Of the pose layout, the pose after the step, the pose asked for, and the info, all as components
+    :param function: Of the parts of a pose, the pose after the step, the pose asked for, and the info, all as components
     :param reads: What it reads from the info
     """
 
-    function: Callable[[PoseLayout, Vector, Vector, Components], Scalar]
+    function: Callable[[PoseParts, Vector, Vector, Components], Scalar]
     reads: tuple[str, ...] = ()
+
+
+def pose_parts(layout: PoseLayout) -> PoseParts:
+    """
+    :param layout: Of a robot's pose
+    :return: What the terms need to know of it, looked up once: terms run at every step
+    """
+    joints, points = layout[JOINTS], layout[POINTS]
+    return PoseParts(joints.slice, points.slice, joints.size, joints.scale or (1.0,) * joints.size)
 
 
 def components(vectors: FloatArray | float) -> Any:
@@ -48,66 +72,61 @@ def _square(scalar: Scalar) -> Scalar:
     return scalar * scalar
 
 
-def joint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def joint_distance(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance in joint space, in rad"""
-    # There is a scale for each joint: what comes after the joints is left out
-    half_range = layout[JOINTS].scale
-    return sum(_square((a - d) * half) for a, d, half in zip(achieved, desired, half_range, strict=False)) ** 0.5
+    pairs = zip(achieved[parts.joints], desired[parts.joints], parts.half_range, strict=True)
+    return sum(_square((a - d) * half) for a, d, half in pairs) ** 0.5
 
 
-def joint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def joint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """By how much this step shortened the distance in joint space, in rad"""
-    before = joint_distance(layout, info["previous_achieved_goal"], desired, info)
-    return before - joint_distance(layout, achieved, desired, info)
+    before = joint_distance(parts, info["previous_achieved_goal"], desired, info)
+    return before - joint_distance(parts, achieved, desired, info)
 
 
-def keypoint_distance(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def keypoint_distance(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Euclidean distance over all coordinates of all key points, in m"""
-    n_joints = layout[JOINTS].size
-    return sum(_square(a - d) for a, d in zip(achieved[n_joints:], desired[n_joints:], strict=True)) ** 0.5
+    return sum(_square(a - d) for a, d in zip(achieved[parts.points], desired[parts.points], strict=True)) ** 0.5
 
 
-def keypoint_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def keypoint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """By how much this step shortened the distance of the key points, in m"""
-    before = keypoint_distance(layout, info["previous_achieved_goal"], desired, info)
-    return before - keypoint_distance(layout, achieved, desired, info)
+    before = keypoint_distance(parts, info["previous_achieved_goal"], desired, info)
+    return before - keypoint_distance(parts, achieved, desired, info)
 
 
-def electricity(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def electricity(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return (
-        sum(abs(torque * velocity) for torque, velocity in zip(info["action"], info["qvel"], strict=True))
-        / layout[JOINTS].size
-    )
+    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / parts.n_joints
 
 
-def sparse(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def sparse(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """0 where every key point is within 5 cm of its target, -1 elsewhere"""
-    differences = [a - d for a, d in zip(achieved, desired, strict=True)][layout[JOINTS].size :]
+    differences = [a - d for a, d in zip(achieved[parts.points], desired[parts.points], strict=True)]
     is_near: Scalar = 1.0
     for x, y, z in zip(*[iter(differences)] * 3, strict=True):
         is_near = is_near * (x * x + y * y + z * z < SUCCESS_DISTANCE**2)
     return is_near - 1.0
 
 
-def joints_at_limits(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def joints_at_limits(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Fraction of the joints that are at the end of their range"""
-    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[: layout[JOINTS].size]) / layout[JOINTS].size
+    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[parts.joints]) / parts.n_joints
 
 
-def pixel_error(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def pixel_error(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared difference between the own frame and the picture of the target, each pixel in [0, 1]"""
     return info["pixel_error"]
 
 
-def pixel_progress(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def pixel_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """By how much this step lowered the mean squared difference between the two pictures"""
     return info["previous_pixel_error"] - info["pixel_error"]
 
 
-def stall_torque(layout: PoseLayout, achieved: Vector, desired: Vector, info: Components) -> Scalar:
+def stall_torque(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return sum(_square(torque) for torque in info["action"]) / layout[JOINTS].size
+    return sum(_square(torque) for torque in info["efforts"]) / parts.n_joints
 
 
 REWARD_TERMS: dict[str, Term] = {
@@ -116,48 +135,73 @@ REWARD_TERMS: dict[str, Term] = {
     "keypoint_distance": Term(keypoint_distance),
     "keypoint_progress": Term(keypoint_progress, ("previous_achieved_goal",)),
     "sparse": Term(sparse),
-    "electricity": Term(electricity, ("action", "qvel")),
-    "stall_torque": Term(stall_torque, ("action",)),
+    "electricity": Term(electricity, ("efforts", "qvel")),
+    "stall_torque": Term(stall_torque, ("efforts",)),
     "joints_at_limits": Term(joints_at_limits),
     "pixel_error": Term(pixel_error, ("pixel_error",)),
     "pixel_progress": Term(pixel_progress, ("previous_pixel_error", "pixel_error")),
 }
 
 
-def checked_weights(weights: Mapping[str, float], known: Collection[str]) -> dict[str, float]:
+PREVIOUS = "previous_achieved_goal"
+#: What a function can ask for, beside the goals and their parts: all of it must be in a step's info
+INFO_PARTS = (
+    PREVIOUS,
+    "action",
+    "efforts",
+    "qpos",
+    "qvel",
+    "contacts",
+    keys.OBSERVATION,
+    keys.IMAGE,
+    keys.DESIRED_IMAGE,
+    "previous_pixel_error",
+    "pixel_error",
+)
+
+
+def register_reward_term(name: str, function: Function) -> None:
     """
-    :param weights: Weight of each reward term, by its name
-    :param known: Names of all terms that there are
-    :return: A copy of the weights
-    :raises ValueError: For an unknown name, a weight that is not finite, or no weight at all
+    Registers a term of your own under a name, for ``reward_weights`` of any environment of ours.
+
+    :param name: Its name
+    :param function: Asks for parts of the step by the names of its parameters, such as ``joints`` and ``desired_joints``
+        (arrays, shape (n,) for one step and (batch, n) for a batch), and returns one number for each step
+    :raises EnvArgumentError: When the name is taken
     """
-    for name, weight in weights.items():
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
-            raise ValueError(f"Unknown reward term '{name}'. Known terms: {', '.join(known)}.{hint}")
-        if not math.isfinite(weight):
-            raise ValueError(f"The weight of reward term '{name}' must be a finite number, got {weight}")
-    if not weights:
-        raise ValueError(f"A reward needs at least one term. Known terms: {', '.join(known)}.")
-    return dict(weights)
+    registered(name, function, (*REWARD_TERMS, *WALK_TERMS))
 
 
 class Reward:
     """
     A weighted sum of terms. Costs have negative weights.
 
-    :param weights: Weight of each term, by its name in ``REWARD_TERMS``
+    :param weights: By the name of each term: its weight, or a function (or ``"module:function"``) and its weight
     :param layout: What a pose vector means
-    :raises ValueError: For an unknown name or a weight that is not finite
+    :raises EnvArgumentError: For an unknown name, a weight that is not finite, or a function that asks for what is not there
     """
 
-    def __init__(self, weights: Mapping[str, float], layout: PoseLayout):
-        self.weights = checked_weights(weights, REWARD_TERMS)
+    def __init__(self, weights: Weights, layout: PoseLayout):
         self.layout = layout
-        #: What the terms read from a step's info
-        self.reads = tuple(dict.fromkeys(key for name in weights for key in REWARD_TERMS[name].reads))
-        self._terms = [(name, REWARD_TERMS[name].function, weight) for name, weight in weights.items()]
+        # A function asks for a vector by its name, or for a part of one: its name stands behind that of the vector
+        self._vector_parts = {
+            prefix + part.name: (vector, part.name)
+            for prefix, vector in {"": keys.ACHIEVED_GOAL, "desired_": keys.DESIRED_GOAL, "previous_": PREVIOUS}.items()
+            for part in layout
+        }
+        parts = dict.fromkeys((keys.ACHIEVED_GOAL, keys.DESIRED_GOAL, *INFO_PARTS, *self._vector_parts))
+        self.weights, self._functions = read_weights(weights, REWARD_TERMS, tuple(parts))
+        own = [(name, weight) for name, weight in self.weights.items() if name not in self._functions]
+        reads = [(name, key) for name, _ in own for key in REWARD_TERMS[name].reads]
+        reads += [(name, self._source(part)) for name, function in self._functions.items() for part in function.asks]
+        #: What the terms read from a step's info, and the first term that reads it
+        self._readers = {key: name for name, key in reversed(reads) if key in INFO_PARTS}
+        self.reads = tuple(dict.fromkeys(key for _, key in reads if key in INFO_PARTS))
+        self._own_reads = tuple(key for key in self.reads if any(key in REWARD_TERMS[name].reads for name, _ in own))
+        asked = {self._source(part) for function in self._functions.values() for part in function.asks}
+        self._asked_reads = tuple(key for key in self.reads if key in asked)
+        self._parts = pose_parts(layout)
+        self._terms = [(name, REWARD_TERMS[name].function, weight) for name, weight in own]
 
     def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, Scalar]:
         """
@@ -165,16 +209,56 @@ class Reward:
         :param desired: Poses asked for, shape (..., dim)
         :param info: The step's info, or a sequence of them, one for each row
         :return: Each term times its weight: a number for one step, shape (...,) for a batch
+        :raises MissingInfoError: When the info lacks what a term reads
         """
-        if isinstance(info, dict):
-            read = {key: components(info[key]) for key in self.reads}
-        else:
-            batches = {key: np.array([step[key] for step in info], np.float64) for key in self.reads}
-            # (n,) of numbers stays as it is, (n, dim) becomes its components
-            read = {key: batch if batch.ndim == 1 else components(batch) for key, batch in batches.items()}
-        now, target = components(achieved), components(desired)
-        return {name: weight * term(self.layout, now, target, read) for name, term, weight in self._terms}
+        try:
+            read: Components
+            if isinstance(info, dict):
+                read = {key: components(info[key]) for key in self._own_reads}
+            else:
+                batches = {key: np.array([step[key] for step in info], np.float64) for key in self._own_reads}
+                # (n,) of numbers stays as it is, (n, dim) becomes its components
+                read = {key: batch if batch.ndim == 1 else components(batch) for key, batch in batches.items()}
+        except KeyError as error:
+            raise self._missing(error) from error
+        now, target, parts = components(achieved), components(desired), self._parts
+        terms = {name: weight * term(parts, now, target, read) for name, term, weight in self._terms}
+        if self._functions:
+            asked, shape = self._asked(achieved, desired, info), np.shape(achieved)[:-1]
+            terms |= {name: self.weights[name] * function(asked, shape) for name, function in self._functions.items()}
+        return terms
 
     def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> Scalar:
         """:return: The sum of all terms: a number for one step, shape (...,) for a batch"""
         return sum(self.terms(achieved, desired, info).values())
+
+    def _asked(self, achieved: FloatArray, desired: FloatArray, info: Info | Sequence[Info]) -> dict[str, npt.NDArray[Any]]:
+        """:return: By their names, what the functions ask for: arrays of their own, shape (..., n)"""
+        found: dict[str, Any] = {keys.ACHIEVED_GOAL: achieved, keys.DESIRED_GOAL: desired}
+        try:
+            for key in self._asked_reads:
+                found[key] = info[key] if isinstance(info, Mapping) else [step[key] for step in info]
+        except KeyError as error:
+            raise self._missing(error) from error
+        # Pictures stay as they are
+        arrays = {key: np.array(value) for key, value in found.items()}
+        arrays = {key: value.astype(np.float64) if value.dtype == np.float32 else value for key, value in arrays.items()}
+        for function in self._functions.values():
+            for name in function.asks:
+                if name not in arrays:
+                    vector, part = self._vector_parts[name]
+                    arrays[name] = self.layout[part].of(arrays[vector])
+        return arrays
+
+    def _source(self, name: str) -> str:
+        """:return: The vector that a part asked for is taken from; itself, where it is no part of one"""
+        return self._vector_parts.get(name, (name, ""))[0]
+
+    def _missing(self, error: KeyError) -> MissingInfoError:
+        """:return: What to say when the info lacks what a term reads"""
+        key = error.args[0]
+        return MissingInfoError(
+            f"Reward term '{self._readers.get(key)}' reads '{key}' from the info of each step, and this info has none."
+            " HerReplayBuffer hands infos on only when told to: replay_buffer_kwargs=dict(copy_info_dict=True)."
+            " Rewards such as {'sparse': 1.0}, that of the ...Sparse-v0 ids, need no info."
+        )

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from sb3_mimic.errors import EnvArgumentError
+
 
 def checked_action(action: Any, joints: Collection[str]) -> list[float]:
     """
     :param action: Fractions of the maximum torque, shape (n_joints,)
     :param joints: Names of the joints
     :return: The fractions, clipped to [-1, 1]
-    :raises ValueError: When the action has another shape or is not finite
+    :raises EnvArgumentError: When the action has another shape or is not finite
     """
     action = np.asarray(action, np.float64)
     fractions: list[float] = action.ravel().tolist()
     if action.shape != (len(joints),) or not math.isfinite(sum(fractions)):
-        raise ValueError(
+        raise EnvArgumentError(
             f"An action must be {len(joints)} finite numbers in [-1, 1], one per joint"
             f" ({', '.join(joints)}). Got shape {action.shape}: {action}"
         )
@@ -29,16 +31,16 @@ def checked_options(options: dict[str, Any], picture_shape: tuple[int, int, int]
     :param options: Of a reset: ``desired_goal``, ``desired_image``
     :param picture_shape: What a picture must have: (height, width, 3)
     :return: The options, the picture as an array
-    :raises ValueError: For an unknown option, or a picture of another shape or type than uint8
+    :raises EnvArgumentError: For an unknown option, or a picture of another shape or type than uint8
     """
     unknown = set(options) - {"desired_goal", "desired_image"}
     if unknown:
-        raise ValueError(f"Unknown reset options {sorted(unknown)}. Known options: desired_goal, desired_image.")
+        raise EnvArgumentError(f"Unknown reset options {sorted(unknown)}. Known options: desired_goal, desired_image.")
     if options.get("desired_image") is None:
         return options
     image = np.asarray(options["desired_image"])
     if image.shape != picture_shape or image.dtype != np.uint8:
-        raise ValueError(
+        raise EnvArgumentError(
             f"A desired_image must have shape {picture_shape} and type uint8, got {image.shape} and {image.dtype}"
         )
     return {**options, "desired_image": image}

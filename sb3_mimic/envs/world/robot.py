@@ -1,6 +1,7 @@
-"""A robot: what it is made of (RobotSpec) and where it is now (Robot)."""
+"""A robot in a world: where it is now, and how it is driven."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,109 +9,97 @@ import numpy.typing as npt
 import pybullet as p
 
 from sb3_mimic.envs.models.urdf import MESHES
-from sb3_mimic.envs.world.control import Control, torque
+from sb3_mimic.envs.models.urdf_file import SLIDES, UrdfFile, resting
+from sb3_mimic.envs.world.body import Body, KeyPoint, Limits, check_limits
+from sb3_mimic.envs.world.control import Motors
 from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.view import Vector
+from sb3_mimic.errors import BodyError
 
 FloatArray = npt.NDArray[np.floating]
-Vector = tuple[float, float, float]
 
-
-@dataclass(frozen=True)
-class KeyPoint:
-    """
-    A point of the body that poses are judged by.
-
-    :param name: Its name (elbow, hand, ...)
-    :param link: Name of the link that it belongs to
-    :param offset: Where it is in the link's frame, in m
-    """
-
-    name: str
-    link: str
-    offset: Vector = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class RobotSpec:
-    """
-    :param model: The text of a URDF
-    :param joints: Names of the driven joints, in the order of actions and angles
-    :param keypoints: What poses are judged by
-    :param limbs: For drawing: a link whose frame never moves, and the names of the key points along the limb from there
-    :param max_torque: Largest torque of each joint, in Nm
-    :param friction: Dry friction in each joint, in Nm; one number stands for all
-    :param control: How actions become motor commands
-    """
-
-    model: str
-    joints: tuple[str, ...]
-    keypoints: tuple[KeyPoint, ...]
-    limbs: tuple[tuple[str, ...], ...]
-    max_torque: tuple[float, ...]
-    friction: float | tuple[float, ...] = 0.0
-    control: Control = torque
-
-    def __post_init__(self) -> None:
-        if len(self.max_torque) != len(self.joints):
-            raise ValueError(f"max_torque needs one value per joint, got {self.max_torque} for joints {self.joints}")
-        if len(self.frictions) != len(self.joints):
-            raise ValueError(f"friction needs one value per joint, got {self.friction} for joints {self.joints}")
-        if min(self.max_torque) <= 0 or min(self.frictions) < 0:
-            raise ValueError(f"Torques must be positive and friction not negative, got {self.max_torque}, {self.friction}")
-        if not self.keypoints:
-            raise ValueError("A robot needs at least one key point")
-        names = [keypoint.name for keypoint in self.keypoints]
-        for limb in self.limbs:
-            if not set(limb[1:]) <= set(names):
-                raise ValueError(f"After its first link, a limb must consist of key points ({names}), got {limb}")
-
-    @property
-    def frictions(self) -> tuple[float, ...]:
-        """Dry friction of each joint, in Nm"""
-        return self.friction if isinstance(self.friction, tuple) else (self.friction,) * len(self.joints)
+# No joint turns faster than this many times the speed that the fastest of the motors can drive it to
+SPEED_RESERVE = 2.0
 
 
 class Robot:
     """
     :param simulation: The world to put the robot into
-    :param spec: What it is made of
-    :raises ValueError: When the model lacks a named joint or link
+    :param body: What it is made of
+    :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
     """
 
-    def __init__(self, simulation: Simulation, spec: RobotSpec):
+    def __init__(self, simulation: Simulation, body: Body):
         self.simulation = simulation
-        self.spec = spec
-        self._body = simulation.load(spec.model, MESHES)
-        joint_index, link_index, limits = {}, {}, {}
-        for index in range(p.getNumJoints(self._body, physicsClientId=simulation.client)):
-            details = p.getJointInfo(self._body, index, physicsClientId=simulation.client)
+        self.body = body
+        self.load()
+
+    def load(self) -> None:
+        """
+        Put the robot into its simulation, which has just been opened.
+
+        :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
+        """
+        simulation, body = self.simulation, self.body
+        file = UrdfFile(body.model)
+        file.check_joints(body.joints)
+        for keypoint in body.keypoints:
+            file.check_link(keypoint.link, f"Key point '{keypoint.name}'")
+            if not any(joint.name in body.joints for joint in file.way_to(keypoint.link)):
+                raise BodyError(
+                    f"Key point '{keypoint.name}' is on link '{keypoint.link}', which none of the joints {body.joints} moves."
+                )
+        for limb in body.limbs:
+            file.check_link(limb[0], f"Limb {limb}")
+        limits = dict(zip(body.joints, body.limits, strict=True)) if body.limits else {}
+        for name in body.joints:
+            check_limits(limits.get(name, file.joints[name].limits), name)
+        self._id = simulation.load(file.prepared(body.joints, limits, dict(body.posture)), MESHES)
+        joint_index, link_index = {}, {}
+        for index in range(p.getNumJoints(self._id, physicsClientId=simulation.client)):
+            details = p.getJointInfo(self._id, index, physicsClientId=simulation.client)
             joint_index[details[1].decode()] = index
             link_index[details[12].decode()] = index
-            limits[details[1].decode()] = details[8:10]
-        roots = tuple(limb[0] for limb in spec.limbs)
-        for name in (*spec.joints, *(keypoint.link for keypoint in spec.keypoints), *roots):
-            known = joint_index if name in spec.joints else link_index
-            if name not in known:
-                raise ValueError(f"The robot has no '{name}'. It has: {', '.join(known)}")
-        self._joints = [joint_index[name] for name in spec.joints]
+        self._joints = [joint_index[name] for name in body.joints]
         # Each link is asked for once, however many key points it carries
-        self._links = sorted({link_index[keypoint.link] for keypoint in spec.keypoints})
-        self._offsets = [(self._links.index(link_index[keypoint.link]), keypoint.offset) for keypoint in spec.keypoints]
-        self.joint_low = np.array([limits[name][0] for name in spec.joints])
-        self.joint_high = np.array([limits[name][1] for name in spec.joints])
+        self._links = sorted({link_index[keypoint.link] for keypoint in body.keypoints})
+        self._offsets = [(self._links.index(link_index[keypoint.link]), keypoint.offset) for keypoint in body.keypoints]
+        ranges = [p.getJointInfo(self._id, joint, physicsClientId=simulation.client)[8:10] for joint in self._joints]
+        self.joint_low = np.array([low for low, _ in ranges])
+        self.joint_high = np.array([high for _, high in ranges])
+        self._motors = Motors(
+            self._id,
+            self._joints,
+            self.joint_low.tolist(),
+            self.joint_high.tolist(),
+            body.max_torque,
+            body.frictions,
+            body.max_velocity,
+            simulation.timestep,
+        )
+        if body.max_velocity:
+            fastest = SPEED_RESERVE * max(body.max_velocity)
+            for joint in self._joints:
+                p.changeDynamics(self._id, joint, maxJointVelocity=fastest, physicsClientId=simulation.client)
+        units = {"m" if file.joints[name].kind in SLIDES else "rad" for name in body.joints}
+        #: Unit of the joints' positions: rad, m, or none where there are both
+        self.unit = units.pop() if len(units) == 1 else ""
+        #: No key point can be farther from the origin than this, in m
+        self.reach = max(_reach(file, keypoint, body, limits) for keypoint in body.keypoints)
         self.release_motors()
         self.refresh()
-        self._roots = [
-            np.array(p.getLinkState(self._body, link_index[name], physicsClientId=simulation.client)[4]) for name in roots
-        ]
+        # Limbs begin where frames never move
+        self._roots = [file.position(limb[0], {}) for limb in body.limbs]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"simulation": self.simulation, "spec": self.spec, "qpos": self.qpos, "qvel": self.qvel}
+        return self.__dict__.copy()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["simulation"], state["spec"])  # type: ignore[misc]
-        self.simulation.restore_initial()
-        self.reset(state["qpos"], state["qvel"])
+        self.__dict__.update(state)
+        if self.simulation.is_open:
+            self.load()
+            self.simulation.restore_initial()
+            self.reset(state["qpos"], state["qvel"])
 
     @property
     def n_joints(self) -> int:
@@ -119,10 +108,10 @@ class Robot:
     def release_motors(self) -> None:
         """Turn the motors that PyBullet gives every joint into mere friction. A restored state forgets it."""
         p.setJointMotorControlArray(
-            self._body,
+            self._id,
             self._joints,
             p.VELOCITY_CONTROL,
-            forces=self.spec.frictions,
+            forces=self.body.frictions,
             physicsClientId=self.simulation.client,
         )
 
@@ -135,12 +124,12 @@ class Robot:
         """
         Put the joints somewhere, without physics.
 
-        :param qpos: Joint angles, shape (n_joints,), in rad
-        :param qvel: Joint velocities, shape (n_joints,), in rad/s; at rest by default
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :param qvel: Joint velocities, shape (n_joints,), in rad/s or m/s; at rest by default
         """
         velocities = np.zeros(self.n_joints) if qvel is None else qvel
         p.resetJointStatesMultiDof(
-            self._body,
+            self._id,
             self._joints,
             [[angle] for angle in qpos],
             [[velocity] for velocity in velocities],
@@ -151,35 +140,72 @@ class Robot:
     def refresh(self) -> None:
         """Read angles, velocities and key points anew; to be called once after the world has moved."""
         client = self.simulation.client
-        states = p.getJointStates(self._body, self._joints, physicsClientId=client)
-        #: Joint angles, shape (n_joints,), in rad
+        # Of each joint: position, velocity, forces, torque of its motor
+        self._states = states = p.getJointStates(self._id, self._joints, physicsClientId=client)
+        #: Joint positions, shape (n_joints,), in rad, or m for slides
         self.qpos = np.array([state[0] for state in states])
-        #: Joint velocities, shape (n_joints,), in rad/s
+        #: Joint velocities, shape (n_joints,), in rad/s or m/s
         self.qvel = np.array([state[1] for state in states])
-        links = p.getLinkStates(self._body, self._links, computeForwardKinematics=1, physicsClientId=client)
+        links = p.getLinkStates(self._id, self._links, computeForwardKinematics=1, physicsClientId=client)
         #: Key points, shape (n_keypoints, 3), in m
         self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
+
+    def contacts(self) -> FloatArray:
+        """:return: 1 for each joint whose link touches anything, 0 for the others, shape (n_joints,)"""
+        touching = {contact[3] for contact in p.getContactPoints(self._id, physicsClientId=self.simulation.client)}
+        return np.array([float(joint in touching) for joint in self._joints])
 
     def limbs(self, keypoints: FloatArray) -> list[FloatArray]:
         """
         :param keypoints: Of any pose, shape (n_keypoints, 3), in m
         :return: The points along each limb, shape (n_points, 3), in m
         """
-        index = {keypoint.name: position for position, keypoint in enumerate(self.spec.keypoints)}
+        index = {keypoint.name: position for position, keypoint in enumerate(self.body.keypoints)}
         return [
             np.vstack((root, *(keypoints[index[name]] for name in limb[1:])))
-            for root, limb in zip(self._roots, self.spec.limbs, strict=True)
+            for root, limb in zip(self._roots, self.body.limbs, strict=True)
         ]
 
     def fade(self, opacity: float) -> None:
         """:param opacity: 1 is solid, 0 invisible"""
         client = self.simulation.client
-        for shape in p.getVisualShapeData(self._body, physicsClientId=client):
-            p.changeVisualShape(self._body, shape[1], rgbaColor=(*shape[7][:3], opacity), physicsClientId=client)
+        for shape in p.getVisualShapeData(self._id, physicsClientId=client):
+            p.changeVisualShape(self._id, shape[1], rgbaColor=(*shape[7][:3], opacity), physicsClientId=client)
 
-    def apply(self, action: FloatArray) -> None:
-        """:param action: Shape (n_joints,), within [-1, 1]"""
-        self.spec.control(self.simulation.client, self._body, self._joints, action, self.spec.max_torque)
+    def apply(self, action: list[float]) -> None:
+        """
+        Command the motors; to be called before each step of the simulation.
+
+        :param action: One that the control has checked
+        """
+        self.body.control.apply(self.simulation.client, self._motors, action, self.qpos)
+
+    def efforts(self, action: list[float]) -> list[float]:
+        """
+        :param action: What was applied before the last step
+        :return: The fraction of its maximum torque that each motor gave, shape (n_joints,)
+        """
+        return self.body.control.efforts(self._motors, action, self._states)
+
+    def link_positions(self) -> FloatArray:
+        """:return: Where the frames of all links but the base are, shape (n_links, 3), in m"""
+        client = self.simulation.client
+        every = range(p.getNumJoints(self._id, physicsClientId=client))
+        links = p.getLinkStates(self._id, every, computeForwardKinematics=1, physicsClientId=client)
+        return np.array([link[4] for link in links])
+
+
+def _reach(file: UrdfFile, keypoint: KeyPoint, body: Body, limits: Mapping[str, Limits]) -> float:
+    """:return: The way to a key point along all links, in m"""
+    held = dict(body.posture)
+    reach = math.hypot(*keypoint.offset)
+    for joint in file.way_to(keypoint.link):
+        reach += float(np.linalg.norm(joint.placement[:3, 3]))
+        if joint.kind in SLIDES:
+            low, high = limits.get(joint.name, joint.limits)
+            ends = (low, high) if joint.name in body.joints else (held.get(joint.name, resting(joint)),)
+            reach += max(map(abs, ends))
+    return reach
 
 
 def _point(position: Vector, orientation: tuple[float, float, float, float], offset: Vector) -> Vector:

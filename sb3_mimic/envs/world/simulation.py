@@ -9,6 +9,8 @@ from typing import Any
 
 import pybullet as p
 
+from sb3_mimic.errors import ClosedEnvError, WindowError
+
 # PyBullet's 50 take longer than all the rest of a step. Joint friction and limits converge within these.
 SOLVER_ITERATIONS = 10
 
@@ -30,30 +32,44 @@ class Simulation:
         self.n_substeps = n_substeps
         self.gravity = gravity
         self.gui = gui
-        self._client: int = p.connect(p.GUI if gui else p.DIRECT)
+        self.open()
+
+    def open(self) -> None:
+        """
+        Open a new, empty world, in place of one that was closed.
+
+        :raises WindowError: When there is a window already: PyBullet opens one in a process
+        """
+        try:
+            self._client: int = p.connect(p.GUI if self.gui else p.DIRECT)
+        except p.error as error:
+            raise WindowError("PyBullet opens one window in a process, and there is one already") from error
         if self._client < 0:
             raise RuntimeError("PyBullet could not open a physics client")
         self._finalizer = weakref.finalize(self, p.disconnect, self._client)
-        p.setGravity(0, 0, -gravity, physicsClientId=self._client)
+        p.setGravity(0, 0, -self.gravity, physicsClientId=self._client)
         p.setPhysicsEngineParameter(
             fixedTimeStep=self.dt,
-            numSubSteps=n_substeps,
+            numSubSteps=self.n_substeps,
             numSolverIterations=SOLVER_ITERATIONS,
             # Without it contacts, and so trajectories, depend on the order in which bodies were made
             deterministicOverlappingPairs=1,
             physicsClientId=self._client,
         )
-        if gui:
+        if self.gui:
             p.configureDebugVisualizer(p.COV_ENABLE_GUI, 0, physicsClientId=self._client)
         self._initial_state: int | None = None
         #: How many pictures were taken of this world
         self.n_pictures = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"timestep": self.timestep, "n_substeps": self.n_substeps, "gravity": self.gravity, "gui": self.gui}
+        arguments = {"timestep": self.timestep, "n_substeps": self.n_substeps, "gravity": self.gravity, "gui": self.gui}
+        return {"arguments": arguments, "is_open": self.is_open}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self.__init__(**state["arguments"])  # type: ignore[misc]
+        if not state["is_open"]:
+            self.close()
 
     @property
     def dt(self) -> float:
@@ -61,13 +77,23 @@ class Simulation:
         return self.timestep * self.n_substeps
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a world"""
+        return bool(self._finalizer.alive)
+
+    def check_open(self) -> None:
+        """:raises ClosedEnvError: When closed"""
+        if not self.is_open:
+            raise ClosedEnvError("This simulation is closed. Reset its environment to open a new one.")
+
+    @property
     def client(self) -> int:
         """
-        :raises RuntimeError: When closed. PyBullet reuses the ids of closed clients,
+        :raises ClosedEnvError: When closed. PyBullet reuses the ids of closed clients,
             so that a stale one would drive somebody else's world.
         """
         if not self._finalizer.alive:
-            raise RuntimeError("This simulation is closed. Make a new environment to go on.")
+            self.check_open()
         return self._client
 
     def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True) -> int:

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pybullet as p
 import pybullet_data
@@ -77,7 +77,11 @@ class Walker:
 
     def __init__(self, simulation: Simulation):
         self.simulation = simulation
-        client = simulation.client
+        self.load()
+
+    def load(self) -> None:
+        """Put floor and body into the simulation, which has just been opened."""
+        simulation, client = self.simulation, self.simulation.client
         self._floor = p.loadURDF(str(Path(pybullet_data.getDataPath()) / FLOOR), physicsClientId=client)
         p.changeDynamics(self._floor, -1, lateralFriction=FRICTION, physicsClientId=client)
         self._body = simulation.load(_model(), is_fixed=False)
@@ -106,6 +110,14 @@ class Walker:
             self._body, self._joints, p.VELOCITY_CONTROL, forces=[0.0] * len(JOINTS), physicsClientId=client
         )
         self.refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.simulation.is_open:
+            self.load()
 
     def place(
         self,

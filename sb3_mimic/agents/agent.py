@@ -1,0 +1,205 @@
+"""A trained agent: how it acts on what one environment shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_mimic import keys
+from sb3_mimic.errors import NoTranslatorError, UnsuitableEnvError
+from sb3_mimic.translator.base import Translator
+
+# Under this key stands an observation that is one array
+WHOLE = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    What a run was trained in, as its own files say.
+
+    :param env_id: Of its environment
+    :param env_kwargs: Arguments of the environment
+    :param env_wrapper: Wrappers around it, as in the zoo's YAML: dotted names, with or without arguments
+    :param vec_env_wrapper: Wrappers around the vectorised environment
+    """
+
+    env_id: str
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    env_wrapper: Any = None
+    vec_env_wrapper: Any = None
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """
+    How values of one environment become what a model saw in training.
+
+    :param is_transposed: Whether pictures have their channels moved to the front
+    :param axis: Of a batch, along which frames are stacked; None where nothing can be
+    :param size: Of what the model saw, along that axis
+    """
+
+    is_transposed: bool
+    axis: int | None
+    size: int
+
+    @classmethod
+    def between(cls, shown: tuple[int, ...], seen: tuple[int, ...]) -> "Arrangement | None":
+        """
+        :param shown: Shape of what an environment shows
+        :param seen: Shape of what the model saw
+        :return: How one becomes the other, or None where it cannot
+        """
+        if not shown or not seen:
+            return cls(False, None, 0) if shown == seen else None
+        # VecTransposeImage after VecFrameStack, or none of both
+        if len(shown) == 3 and seen[1:] == shown[:2] and seen[0] % shown[2] == 0:
+            return cls(True, 1, seen[0])
+        if seen[1:] == shown[1:] and seen[0] % shown[0] == 0:
+            return cls(False, 1, seen[0])
+        if seen[:-1] == shown[:-1] and seen[-1] % shown[-1] == 0:
+            return cls(False, -1, seen[-1])
+        return None
+
+
+@dataclass
+class Agent:
+    """
+    A trained model with the observation statistics that belong to it.
+
+    :param model: What acts
+    :param normalization: Statistics of its training, or None where it was trained without
+    :param setting: What it was trained in, where that is known
+    """
+
+    model: BaseAlgorithm
+    normalization: VecNormalize | None = None
+    setting: Setting | None = None
+
+    @property
+    def translator(self) -> Translator:
+        """
+        What reads poses out of pictures
+
+        :raises NoTranslatorError: When the agent was trained without one
+        """
+        translator = getattr(self.model.policy, "translator", None)
+        if not isinstance(translator, Translator):
+            raise NoTranslatorError(
+                f"The agent's policy ({type(self.model.policy).__name__}) has no translator and cannot read pictures."
+                " Train it on an id with pictures, such as MimicReacher3D-v0."
+            )
+        return translator
+
+    @property
+    def has_translator(self) -> bool:
+        """Whether it can read pictures"""
+        return isinstance(getattr(self.model.policy, "translator", None), Translator)
+
+    @property
+    def reads_goal(self) -> bool:
+        """Whether it acts on a goal vector: one that only sees its goal needs nobody to read the picture for it"""
+        return keys.DESIRED_GOAL in getattr(self.model.policy, "read_keys", ())
+
+    @property
+    def seen_spaces(self) -> dict[str, gym.Space[Any]]:
+        """What the model saw in training, by key; under :data:`WHOLE` where it was one array"""
+        space = self.model.observation_space
+        return dict(space.spaces) if isinstance(space, spaces.Dict) else {WHOLE: space}
+
+    @property
+    def needed_keys(self) -> frozenset[str]:
+        """What of an observation it cannot do without: what its policy looks at, and what its statistics are of"""
+        # Policies of others read everything
+        needed = set(getattr(self.model.policy, "read_keys", self.seen_spaces))
+        if self.normalization is not None and self.normalization.norm_obs and WHOLE not in self.seen_spaces:
+            needed |= set(self.normalization.norm_obs_keys or ())
+        return frozenset(needed)
+
+    def require_fit(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        """
+        Check that the agent can act in an environment.
+
+        :param observation_space: What the environment shows
+        :param action_space: What can be done in it
+        :raises UnsuitableEnvError: When something that the agent looks at is missing or has another shape
+        """
+        shown = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {WHOLE: observation_space}
+        for key in sorted(self.needed_keys):
+            name = f"the key '{key}'" if key else "one array"
+            if key not in shown:
+                have = "one array" if WHOLE in shown else f"the keys {', '.join(shown)}"
+                raise UnsuitableEnvError(
+                    f"The agent acts on {name}, and the environment shows {have}. Use the id that the agent was trained on."
+                )
+            there, seen = shown[key].shape or (), self.seen_spaces[key].shape or ()
+            if Arrangement.between(there, seen) is None:
+                raise UnsuitableEnvError(
+                    f"The agent was trained on {name} of shape {seen}, and the environment shows it with shape {there}."
+                    " Use the id, the arguments and the wrappers that the agent was trained with."
+                )
+        if self.model.action_space.shape != action_space.shape:
+            raise UnsuitableEnvError(
+                f"The agent's actions have shape {self.model.action_space.shape}, and those of the environment"
+                f" {action_space.shape}. Use the id that the agent was trained on."
+            )
+
+    def act(self, observation: Any, memory: "Memory | None" = None) -> tuple[npt.NDArray[Any], "Memory"]:
+        """
+        Choose an action.
+
+        :param observation: Of one environment: a dictionary or one array, pictures as the environment shows them
+        :param memory: What the call before returned; None at the beginning of an episode
+        :return: The deterministic action, shape (n_actions,), and what to remember for the next
+        """
+        shown = observation if isinstance(observation, dict) else {WHOLE: observation}
+        batch: dict[str, npt.NDArray[Any]] = {key: np.asarray(shown[key])[None] for key in self.needed_keys}
+        if self.normalization is not None:
+            normalized = self.normalization.normalize_obs(batch.get(WHOLE, batch))
+            batch = normalized if isinstance(normalized, dict) else {WHOLE: normalized}
+        stacks = {key: self._stacked(key, value, memory) for key, value in batch.items()}
+        is_start = np.array([memory is None])
+        action, hidden = self.model.predict(
+            stacks.get(WHOLE, stacks),
+            None if memory is None else memory.hidden,
+            is_start,
+            deterministic=True,
+        )
+        return np.asarray(action[0]), Memory(stacks, hidden)
+
+    def _stacked(self, key: str, value: npt.NDArray[Any], memory: "Memory | None") -> npt.NDArray[Any]:
+        """:return: As many of the last values as the model saw in training, zeros before the first"""
+        seen = self.seen_spaces[key].shape or ()
+        arrangement = Arrangement.between(value.shape[1:], seen)
+        if arrangement is None:
+            raise UnsuitableEnvError(
+                f"The agent was trained on '{key}' of shape {seen}, got shape {value.shape[1:]}."
+                " Use the environment that it was trained on."
+            )
+        if arrangement.is_transposed:
+            value = value.transpose(0, 3, 1, 2)
+        if arrangement.axis is None:
+            return value
+        before = np.zeros((1, *seen), value.dtype) if memory is None else memory.stacks[key]
+        stack = np.concatenate((before, value), axis=arrangement.axis)
+        return stack[:, -arrangement.size :] if arrangement.axis == 1 else stack[..., -arrangement.size :]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """
+    What an agent remembers from one step to the next.
+
+    :param stacks: The last observations, by key, shape (1, n_stack * n, ...)
+    :param hidden: State of its LSTM, or None
+    """
+
+    stacks: dict[str, npt.NDArray[Any]]
+    hidden: tuple[npt.NDArray[np.float32], ...] | None

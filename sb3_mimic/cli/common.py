@@ -1,0 +1,136 @@
+"""Arguments that several commands have, and what is done with them before anything else."""
+
+import argparse
+import importlib
+from pathlib import Path
+from typing import Any
+
+from sb3_mimic.errors import PackageError
+
+
+def add_env(parser: argparse._ActionsContainer, required: bool = True) -> None:
+    """Add ``--env`` to a command."""
+    parser.add_argument("--env", required=required, metavar="ID", help="any registered id, such as MimicReacher3D-v0")
+
+
+def add_packages(parser: argparse._ActionsContainer) -> None:
+    """Add ``--gym-packages`` to a command."""
+    parser.add_argument(
+        "--gym-packages",
+        nargs="+",
+        default=[],
+        metavar="PACKAGE",
+        help="imported first: they register environments of their own",
+    )
+
+
+def add_agent(parser: argparse.ArgumentParser) -> None:
+    """Add to a command what names a trained agent."""
+    parser.add_argument("--algo", default="ppo", help="the agent's algorithm (default: ppo)")
+    parser.add_argument("-f", "--folder", help="where your own runs lie, such as logs (default: the shipped agents)")
+    parser.add_argument("--exp-id", type=int, default=0, help="number of the run (default: the latest)")
+
+
+def positive(text: str) -> int:
+    """
+    :param text: Of an argument
+    :return: The number in it
+    :raises ArgumentTypeError: When it is below 1
+    """
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def import_packages(names: list[str]) -> None:
+    """
+    Import packages for the environments that they register.
+
+    :param names: Of the packages
+    :raises PackageError: When one cannot be imported
+    """
+    for name in names:
+        _import(name)
+
+
+def import_class(dotted: str) -> Any:
+    """
+    :param dotted: Name of a class with its module: ``package.module.Name``
+    :return: The class
+    :raises PackageError: When there is no such class
+    """
+    module, _, name = dotted.rpartition(".")
+    if not module:
+        raise PackageError(f"A class is named with its module, as in package.module.Name, got {dotted!r}")
+    try:
+        return getattr(_import(module), name)
+    except AttributeError as error:
+        raise PackageError(f"There is no {name} in {module}.") from error
+
+
+def load(args: argparse.Namespace) -> Any:
+    """
+    :param args: With those of :func:`add_agent` and :func:`add_env`
+    :return: The agent that they name
+    """
+    from sb3_mimic.agents.environments import spec_of
+    from sb3_mimic.agents.loading import load_agent
+
+    spec_of(args.env)
+    return load_agent(args.env, args.algo, args.folder, args.exp_id)
+
+
+def describe(env: Any, pose: Any) -> dict[str, float]:
+    """
+    :param env: Offers goals
+    :param pose: A goal vector of it
+    :return: Its joint angles in deg, or without joints its numbers, by their names
+    """
+    import numpy as np
+
+    from sb3_mimic.agents.environments import Goals
+
+    layout = Goals.of(env).layout
+    if "joints" not in layout:
+        numbers = {f"{part.name}_{i}": float(x) for part in layout for i, x in enumerate(part.of(pose).ravel())}
+        return {name: round(number, 3) for name, number in numbers.items()}
+    angles = np.rad2deg(layout["joints"].of(pose))
+    try:
+        names = env.get_wrapper_attr("joint_names")
+    except AttributeError:
+        names = [f"joint_{i}" for i in range(len(angles))]
+    return {name: round(float(angle), 2) for name, angle in zip(names, angles, strict=True)}
+
+
+def picture_size(env: Any, key: str) -> tuple[int, int]:
+    """
+    :param env: Any environment
+    :param key: Of the pictures
+    :return: Height and width of the pictures that it shows
+    :raises UnsuitableEnvError: When it shows none
+    """
+    from sb3_mimic.errors import UnsuitableEnvError
+
+    space = getattr(env.observation_space, "spaces", {}).get(key)
+    if space is None or len(space.shape) != 3:
+        name = env.spec.id if env.spec else env
+        raise UnsuitableEnvError(
+            f"{name} shows no pictures under '{key}'. Of ours, use an id without 'State' or 'Sparse'; wrap another in"
+            " sb3_mimic.envs.picture_goals.PictureGoals."
+        )
+    return int(space.shape[0]), int(space.shape[1])
+
+
+def _import(name: str) -> Any:
+    # A folder with the package in it, as for python -m
+    import sys
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PackageError(
+            f"{name} cannot be imported: {error}. Install it, or run this in the folder that holds it."
+        ) from error

@@ -1,0 +1,88 @@
+"""``photograph`` and ``imitate``."""
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, load, picture_size, positive
+
+# Frames per second of an animation
+FPS = 25
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands of this module to the parser's."""
+    photograph = commands.add_parser("photograph", help="take a picture of a random pose, with its truth inside the PNG")
+    add_env(photograph)
+    add_packages(photograph)
+    photograph.add_argument("--seed", type=int, default=0, help="which random pose (default: 0)")
+    photograph.add_argument("-o", "--output", type=Path, default=Path("pose.png"), help="a .png file (default: pose.png)")
+    photograph.set_defaults(run=_photograph)
+
+    imitate = commands.add_parser("imitate", help="take the pose in each picture, and write an animation of it")
+    add_env(imitate)
+    add_packages(imitate)
+    add_agent(imitate)
+    imitate.add_argument("--image", type=Path, nargs="+", required=True, help="PNG or JPEG pictures of poses")
+    imitate.add_argument("-o", "--output", type=Path, default=Path("out.gif"), help="a .gif or .mp4 (default: out.gif)")
+    imitate.add_argument("--steps", type=positive, default=100, help="control steps for each picture (default: 100)")
+    imitate.set_defaults(run=_imitate)
+
+
+def _photograph(args: argparse.Namespace) -> None:
+    from sb3_mimic import keys
+    from sb3_mimic.agents.environments import Goals, make_env
+    from sb3_mimic.pictures.files import check_output, write_picture
+    from sb3_mimic.pictures.truth import write_truth
+
+    check_output(args.output, (".png",))
+    with closing(make_env(None, args.env, render_mode="rgb_array")) as env:
+        goals = Goals.of(env)
+        picture_size(env, keys.DESIRED_IMAGE)
+        observation, _ = env.reset(seed=args.seed)
+        write_picture(args.output, observation[keys.DESIRED_IMAGE])
+        pose = describe(env, goals.desired)
+        write_truth(args.output, args.env, goals.desired, pose)
+    print(f"Wrote {args.output}, with the truth in it: {', '.join(f'{name} {value:.1f}' for name, value in pose.items())}")
+
+
+def _imitate(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from sb3_mimic import keys
+    from sb3_mimic.agents.environments import Goals, make_env
+    from sb3_mimic.agents.imitation import imitate
+    from sb3_mimic.pictures.files import AnimationWriter, check_animation_path, read_picture
+    from sb3_mimic.pictures.truth import read_truth
+    from sb3_mimic.translator.training import torch_threads
+
+    check_animation_path(args.output)
+    agent = load(args)
+    with closing(make_env(agent, args.env, render_mode="rgb_array")) as env:
+        layout = Goals.of(env).layout
+        height, width = picture_size(env, keys.IMAGE)
+        targets = [read_picture(path, width, height) for path in args.image]
+        truths = [read_truth(path, args.env, layout.dim) for path in args.image]
+        unit, digits = (" (deg)", 1) if "joints" in layout else ("", 3)
+        with AnimationWriter(args.output, FPS) as writer, torch_threads(1), tqdm(total=len(targets), unit="picture") as bar:
+            results = imitate(agent, env, targets, args.steps, on_frame=writer.write)
+            for path, truth, result in zip(args.image, truths, results, strict=True):
+                bar.update()
+                pose = ", ".join(f"{name} {value:.{digits}f}" for name, value in describe(env, result.estimate).items())
+                bar.write(f"{path}: estimated pose{unit}: {pose}")
+                if truth is not None:
+                    bar.write(f"    pose read: {_errors(layout, result.estimate, truth)}")
+                    bar.write(f"    pose taken: {_errors(layout, result.taken, truth)}")
+    print(f"Wrote {args.output}")
+
+
+def _errors(layout: Any, vector: Any, truth: Any) -> str:
+    """:return: The error of each part, in words"""
+    units = {"deg": "deg", "cm": "cm", "deg_per_s": "deg/s"}
+    found = []
+    for name, error in layout.errors(vector, truth).items():
+        what, _, unit = name.partition("_error")
+        unit = unit.removeprefix("_")
+        found.append(f"{what.replace('keypoint', 'key-point')} error {error:.2f} {units.get(unit, unit)}".rstrip())
+    return ", ".join(found)

@@ -1,0 +1,44 @@
+"""Draws over pictures."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+Picture = npt.NDArray[np.uint8]
+
+LINE_COLORS = ("black", "magenta", "teal")
+
+
+def draw_lines(
+    picture: npt.NDArray[np.uint8], lines: Mapping[str, Sequence[npt.NDArray[np.floating]]], size: int = 320
+) -> npt.NDArray[np.uint8]:
+    """
+    Draws named groups of lines over a picture, with a legend.
+
+    :param picture: Shape (height, width, 3)
+    :param lines: By name: lines of (column, row) points, as fractions of width and height, shape (n, 2)
+    :param size: Height and width of the result, in pixels
+    :return: Shape (size, size, 3)
+    """
+    canvas = Image.fromarray(picture).resize((size, size), Image.Resampling.NEAREST)
+    pen = ImageDraw.Draw(canvas)
+    for row, ((name, group), color) in enumerate(zip(lines.items(), LINE_COLORS, strict=False)):
+        for line in group:
+            pen.line([(column * size, line_row * size) for column, line_row in line], fill=color, width=3)
+        pen.text((8, 6 + 16 * row), name, fill=color, font_size=14)
+    return np.asarray(canvas)
+
+
+def enlarge(picture: Picture, height: int) -> Picture:
+    """:return: The picture with that height, its pixels as crisp squares"""
+    width = round(picture.shape[1] * height / picture.shape[0])
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+
+
+def caption(picture: Picture, text: str) -> Picture:
+    """:return: A copy of the picture with a line of text in its upper left corner"""
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text((12, 10), text, fill=(40, 48, 60), font_size=18)
+    return np.asarray(image)

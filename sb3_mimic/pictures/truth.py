@@ -1,0 +1,95 @@
+"""The truth of a photograph: the pose in it, in a text field of the PNG itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sb3_mimic.errors import PictureError
+from sb3_mimic.pictures.files import MAX_BYTES, read_texts, write_picture
+
+#: Name of the text field
+FIELD = "sb3_mimic.truth"
+# What stood in a JSON file beside the picture before there was the field, and together in nobody else's files
+FORMER_ENTRIES = {"env", "pose", "joints_deg"}
+
+
+def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], joints: dict[str, float]) -> Path:
+    """
+    Write the truth into a photograph. No other file is made or touched.
+
+    :param picture: The photograph, a PNG
+    :param env_id: Where it was taken
+    :param pose: The pose vector in it
+    :param joints: Joint angles in deg, for people
+    :return: The file written: the photograph
+    :raises PictureError: When there is no such PNG
+    :raises OutputError: When it cannot be written
+    """
+    try:
+        with Image.open(picture, formats=("PNG",)) as opened:
+            content = np.array(opened.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureError(f"{picture} is no photograph to write a truth into: {error}") from error
+    truth = {"env": env_id, "pose": [float(x) for x in pose], "joints_deg": joints}
+    write_picture(picture, content, {FIELD: json.dumps(truth)})
+    return Path(picture)
+
+
+def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.float32] | None:
+    """
+    Read the pose in a photograph: from the photograph itself, or from the JSON file that once was written beside it.
+    A JSON file of somebody else's is not looked at further.
+
+    :param picture: A photograph
+    :param env_id: The environment in use
+    :param dim: Size of its pose vectors
+    :return: The pose in the photograph, shape (dim,), or None where there is no truth of this environment
+    :raises PictureError: When the truth is damaged
+    """
+    text = read_texts(picture).get(FIELD)
+    if text is None:
+        source, content = former_truth_path(picture), _former_truth(picture)
+    else:
+        source, content = Path(picture), _parsed(text)
+        if content is None:
+            raise PictureError(f"{source} holds a truth that is damaged. Take the photograph again.")
+    if content is None or content.get("env") != env_id:
+        return None
+    try:
+        pose = np.array(content["pose"], np.float32)
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise PictureError(f"{source} holds a truth that is damaged: {error!r}. Delete or repair it.") from error
+    if pose.shape != (dim,) or not np.isfinite(pose).all():
+        raise PictureError(
+            f"{source} must hold {dim} finite numbers under 'pose', got shape {pose.shape}. Delete or repair it."
+        )
+    return pose
+
+
+def former_truth_path(picture: str | Path) -> Path:
+    """:return: Where the truth of a photograph lay before it was part of the photograph: beside it, as JSON"""
+    return Path(picture).with_suffix(".json")
+
+
+def _former_truth(picture: str | Path) -> dict[str, Any] | None:
+    """:return: What lies beside a picture, if it is a truth of ours"""
+    path = former_truth_path(picture)
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return None
+        content = _parsed(path.read_text())
+    except (OSError, UnicodeDecodeError):
+        return None
+    return content if content is not None and content.keys() == FORMER_ENTRIES else None
+
+
+def _parsed(text: Any) -> dict[str, Any] | None:
+    try:
+        content = json.loads(text)
+    except (RecursionError, TypeError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
