@@ -1,6 +1,6 @@
 """Policies with three kinds of eyes, each of which carries a translator: for PPO, with and without memory, SAC and TQC."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch as th
@@ -21,6 +21,7 @@ from stable_baselines3.sac import policies as sac
 from torch import nn
 
 from sb3_mimic import keys
+from sb3_mimic.errors import ObservationSpaceError
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.spaces import frame_channels, frame_space, require_images
@@ -56,6 +57,17 @@ def _state_dim(observation_space: spaces.Dict, action_space: spaces.Space[Any], 
     assert shape is not None
     size = int(shape[0])
     return size if size % n_frames else size // n_frames
+
+
+def _require_one_size(observation_space: spaces.Dict, pictures: Iterable[str], first: str) -> None:
+    """Checks that one translator can read all pictures; they may stack different numbers of frames."""
+    sizes = {key: observation_space[key].shape or () for key in pictures}
+    for key, size in sizes.items():
+        if size[1:] != sizes[first][1:]:
+            raise ObservationSpaceError(
+                f"One translator reads all pictures, but '{key}' has the shape {size} and '{first}' {sizes[first]}."
+                " Give them one size, or leave one out of labels."
+            )
 
 
 def _selected(observation: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> PyTorchObs:
@@ -98,6 +110,7 @@ class _TranslatorPolicy(BasePolicy):
             require_images(observation_space, tuple(every_label), who)
             first = next(iter(every_label))
             frame = frame_space(observation_space[first], frame_channels(observation_space[first], first, n_channels))
+            _require_one_size(observation_space, every_label, first)
             n_frames = (observation_space[first].shape or (0,))[0] // frame.shape[0]
             arguments["state_dim"] = _state_dim(observation_space, action_space, every_label[first], n_frames)
             arguments |= {name: value for name, value in translator_kwargs.items() if name == "state_dim"}
@@ -120,6 +133,7 @@ class _TranslatorPolicy(BasePolicy):
             "translator_class": translator_class,
             "translator_kwargs": translator_kwargs,
         }
+        self.translator_kwargs = translator_kwargs
         #: The key of the vector that is to be read in each picture, by the picture's key
         self.labels = every_label
         # Made after the algorithm's optimisers, and so not part of them

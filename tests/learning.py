@@ -6,7 +6,7 @@ from gymnasium import spaces
 from sb3_contrib import TQC, RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, VecTransposeImage
 
 from sb3_mimic import keys
 from sb3_mimic.extractors import FusedExtractor, PixelExtractor, StateExtractor
@@ -64,6 +64,9 @@ class ModelMaker:
         venv = make_vec_env(env_id or (ON_POLICY | OFF_POLICY)[policy][1], n_envs, seed=0, wrapper_class=wrapper)
         if norm_obs_keys is None:
             norm_obs_keys = [keys.OBSERVATION] if keys.OBSERVATION in venv.observation_space.spaces else []
+        # SB3's replay buffers take observations as they were before VecNormalize: channels must be first by then
+        if policy in OFF_POLICY:
+            venv = VecTransposeImage(venv)
         venv = VecFrameStack(VecNormalize(venv, norm_obs_keys=norm_obs_keys), n_stack)
         self.opened.append(venv)
         if policy in OFF_POLICY:

@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 import torch as th
-from learning import picture_space
+from gymnasium import spaces
+from learning import SMALL, picture_space
 from stable_baselines3 import PPO
 
 from sb3_mimic import keys
+from sb3_mimic.agents.loading import find_agent
 from sb3_mimic.data import Dataset
+from sb3_mimic.policies import FusedPolicy, PixelPolicy, StatePolicy
+from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.callback import TranslatorCallback
 from sb3_mimic.translator.convnet import ConvNetTranslator
-from sb3_mimic.translator.training import fit
+from sb3_mimic.translator.training import fit, read_dataset, read_windows
 
 
+@pytest.mark.slow
 def test_the_zip_holds_everything_bit_for_bit(make_model, tmp_path, run_python):
     """Saved here, loaded in a process with another hash seed: equal actions, translations and returns"""
     model = make_model()
@@ -86,3 +91,135 @@ def test_fit_is_reproducible_and_data_must_match():
     assert losses[0] == losses[1]
     with pytest.raises(ValueError, match="Every frame needs a state"):
         Dataset.of_pictures(images, states[:-1])
+
+
+class Counter(Translator):
+    """A tiny one with memory: it can tell how many frames it has seen, and from a single one nothing"""
+
+    def __init__(self, observation_space, state_dim=None):
+        super().__init__(observation_space, state_dim)
+        self.cell = th.nn.GRU(1, 16, batch_first=True)
+        self.head = th.nn.Linear(16, self.state_dim)
+
+    def forward(self, images, hidden=None):
+        seen, hidden = self.cell(images.float().flatten(2).mean(dim=2, keepdim=True) / 255, hidden)
+        return self.head(seen), hidden
+
+
+ONE_NUMBER = {keys.ACHIEVED_GOAL: spaces.Box(-1, 1, (1,), np.float32)}
+
+
+def counted(n: int, length: int, rng) -> Dataset:
+    """Videos without anything to see; the state is the time since the episode began"""
+    starts = rng.random((n, length)) < 0.3
+    starts[:, 0] = True
+    states = np.zeros((n, length, 1), np.float32)
+    for step in range(1, length):
+        states[:, step] = np.where(starts[:, step, None], 0, states[:, step - 1] + 0.2)
+    return Dataset(np.full((n, length, 3, 64, 64), 255, np.uint8), states, starts)
+
+
+def test_memory_is_trained_on_windows_begins_anew_with_episodes_and_is_carried():
+    th.manual_seed(0)
+    rng = np.random.default_rng(0)
+    translator = Counter(picture_space(**ONE_NUMBER))
+    windows = counted(64, 5, rng)
+    losses = [fit(translator, windows, 1, 16, 1e-2, rng) for _ in range(40)]
+    assert losses[-1] < 0.1 * losses[0]
+    np.testing.assert_allclose(read_dataset(translator, windows), windows.states, atol=0.1)
+    # Frame by frame, with what is remembered handed on
+    picture, hidden = np.full((64, 64, 3), 255, np.uint8), None
+    for step in range(5):
+        state, hidden = translator.predict(picture, hidden, return_hidden=True)
+        assert state[0] == pytest.approx(0.2 * step, abs=0.1)
+    assert translator.predict(picture)[0] == pytest.approx(0, abs=0.1), "nothing is kept behind the back"
+
+
+def test_windows_are_read_as_if_episode_by_episode():
+    translator = Counter(picture_space(**ONE_NUMBER)).eval()
+    images = th.randint(0, 255, (3, 6, 3, 64, 64), dtype=th.uint8)
+    starts = np.zeros((3, 6), bool)
+    starts[0, 2] = starts[1, 5] = starts[1, 1] = True
+    states = read_windows(translator, images, starts)
+    for window, begin, end in ((0, 0, 2), (0, 2, 6), (1, 0, 1), (1, 1, 5), (1, 5, 6), (2, 0, 6)):
+        alone = translator(images[window : window + 1, begin:end])[0][0]
+        assert th.allclose(states[window, begin:end], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", [StatePolicy, PixelPolicy, FusedPolicy])
+def test_a_translator_with_memory_learns_in_a_policy(policy, make_model):
+    """Whose forward alone is its own, and which reads stacked frames from the first to the last"""
+    n_stack = 3
+    model = make_model(policy, n_stack=n_stack, n_steps=32, policy_kwargs={"translator_class": Counter})
+    translator, probabilities = model.policy.translator, []
+
+    class Compare(TranslatorCallback):
+        def _on_rollout_end(self) -> None:
+            super()._on_rollout_end()
+            buffer = self.model.rollout_buffer
+            observations = {key: th.from_numpy(value[5]) for key, value in buffer.observations.items()}
+            _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
+            probabilities.append((log_prob.detach().numpy(), buffer.log_probs[5]))
+
+    before = [parameter.clone() for parameter in translator.parameters()]
+    model.learn(128, callback=Compare(window=8, cycle=0.5))
+    assert not any(th.equal(*pair) for pair in zip(before, translator.parameters(), strict=True))
+    for ours, theirs in probabilities:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    if policy is not PixelPolicy:
+        return
+    pictures = th.randint(1, 255, (2, n_stack * 3, 64, 64)).float()
+    whole = model.policy.features_extractor.read(keys.IMAGE, pictures)
+    shuffled = model.policy.features_extractor.read(keys.IMAGE, pictures.roll(3, dims=1))
+    assert not th.allclose(whole[:, -1], shuffled[:, 0], atol=1e-6), "what came before counts"
+
+
+def test_a_state_dict_holds_tensors_and_goes_both_ways(make_model):
+    policy = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+    fresh = {name: value.clone() for name, value in policy.state_dict().items()}
+    assert not [name for name in fresh if "optimizer" in name], "where nothing has been trained there is nothing to keep"
+    pictures = Dataset.of_pictures(np.zeros((8, 3, 64, 64), np.uint8), np.zeros((8, 8), np.float32))
+    fit(policy.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
+    trained = policy.state_dict()
+    n_parameters = len(list(policy.translator.parameters()))
+    assert sum("translator.optimizer." in name for name in trained) == 3 * n_parameters
+    assert all(isinstance(value, th.Tensor) for value in trained.values())
+    other = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+    other.load_state_dict(trained)
+    assert other.state_dict().keys() == trained.keys()
+    for name, value in trained.items():
+        assert th.equal(other.state_dict()[name], value), name
+    other.load_state_dict(fresh)
+    assert not other.translator.optimizer.state, "as it was before the training"
+    name = next(name for name in trained if "exp_avg_sq" in name)
+    for damaged in (
+        {key: value for key, value in trained.items() if key != name},
+        trained | {name: th.zeros(1, 2)},
+        trained | {"translator.optimizer.exp_avg.nobody": th.zeros(1)},
+    ):
+        with pytest.raises(RuntimeError, match="optimiser's state does not fit"):
+            other.load_state_dict(damaged)
+
+
+def test_state_dicts_of_before_still_load_with_their_optimizer(make_model):
+    """They held it as a dict, as torch gives it"""
+    policy = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+    pictures = Dataset.of_pictures(np.zeros((8, 3, 64, 64), np.uint8), np.zeros((8, 8), np.float32))
+    fit(policy.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
+    adam = policy.translator.optimizer.state_dict()
+    old = {name: value for name, value in policy.state_dict().items() if "optimizer" not in name}
+    old["translator._extra_state"] = {"optimizer": adam}
+    other = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+    other.load_state_dict(old)
+    for name, value in policy.state_dict().items():
+        assert th.equal(other.state_dict()[name], value), name
+    assert other.translator.optimizer.state_dict()["state"][0]["step"] == 2
+
+
+def test_shipped_zips_come_with_their_optimizer():
+    """They were written when it was a dict"""
+    run = find_agent("MimicReacherPlane-v0")
+    translator = PPO.load(run / "MimicReacherPlane-v0.zip", device="cpu").policy.translator
+    state = translator.optimizer.state_dict()["state"]
+    assert len(state) == len(list(translator.parameters()))
+    assert all(each["step"] > 1000 and each["exp_avg_sq"].any() for each in state.values())

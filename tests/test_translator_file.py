@@ -6,17 +6,19 @@ import struct
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 from stable_baselines3 import PPO
 
 from sb3_mimic.cli.main import main
-from sb3_mimic.errors import TranslatorFileError
+from sb3_mimic.errors import TranslatorClassError, TranslatorFileError
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 from sb3_mimic.translator.convnet import ConvNetTranslator
 from sb3_mimic.translator.files import (
     METADATA_KEY,
     TRANSLATOR_CLASSES,
+    import_class,
     load_translator,
     read_translator_file,
     replace_translator,
@@ -129,6 +131,32 @@ def test_only_allowed_classes_are_made(make_model, tmp_path):
     assert type(load_translator(path, [*TRANSLATOR_CLASSES, OwnTranslator])[0]) is OwnTranslator
 
 
+def test_a_class_is_imported_by_its_name(make_model, tmp_path):
+    found = import_class(f"{__name__}.OwnTranslator")
+    assert found is OwnTranslator
+    path = save_translator(OwnTranslator(make_model().observation_space, **SMALL), tmp_path / "own.safetensors")
+    assert type(load_translator(path, [*TRANSLATOR_CLASSES, found])[0]) is OwnTranslator
+    for dotted, message in (
+        ("OwnTranslator", "a module is missing"),
+        ("nowhere.OwnTranslator", "No module named"),
+        (f"{__name__}.Nobody", "has no attribute"),
+        ("", "a module is missing"),
+        (".Nobody", "a module is missing"),
+        ("pathlib.Path", "is no translator"),
+        (f"{__name__}.SMALL", "is no translator"),
+    ):
+        with pytest.raises(TranslatorClassError, match=message):
+            import_class(dotted)
+
+
+def test_grey_pictures(tmp_path):
+    space = spaces.Dict({"image": spaces.Box(0, 255, (1, 48, 64), np.uint8)})
+    translator = ConvNetTranslator(space, 3, **SMALL)
+    again, _ = load_translator(save_translator(translator, tmp_path / "grey.safetensors"))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 1), np.uint8)
+    np.testing.assert_array_equal(again.eval().predict(pictures), translator.predict(pictures))
+
+
 def changed(path, weights=None, **description):
     """The same file with another description or other weights"""
     from safetensors import safe_open
@@ -157,6 +185,8 @@ def changed(path, weights=None, **description):
         ({"kwargs": {"observation_space": 1}}, "do not fit"),
         ({"kwargs": 3}, "damaged"),
         ({"image_shape": [3, 10**6, 10**6]}, "at most 1024"),
+        ({"image_shape": [10**6, 64, 64]}, "at most 4 channels"),
+        ({"image_shape": [0, 64, 64]}, "at most 4 channels"),
         ({"image_shape": [3]}, "image_shape"),
         ({"image_shape": [3, 32, 32]}, "do not fit"),
         ({"version": 1, "pose_layout": {"joint_low": [1], "joint_high": [0], "n_keypoints": 1}}, "joint limit"),

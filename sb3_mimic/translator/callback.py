@@ -189,6 +189,10 @@ class TranslatorCallback(BaseCallback):
         if size == state_dim:
             return
         layout = self._layout_of(size)
+        # The first numbers of a vector whose parts are not known: only where they are asked for
+        asked_for = getattr(self.model.policy, "translator_kwargs", {}).get("state_dim")
+        if layout is None and asked_for == state_dim < size:
+            return
         try:
             if layout is None:
                 raise ValueError(f"It has {size} numbers.")

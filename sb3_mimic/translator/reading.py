@@ -10,7 +10,8 @@ import torch as th
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
 
-BATCH_SIZE = 256
+# Larger ones do not fit a core's cache
+BATCH_SIZE = 64
 
 
 def read_rollout(
@@ -36,7 +37,8 @@ def read_rollout(
         states = _read(translator, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
         if n_read > 1:
             # As in PoseReadingExtractor.read: before an episode's first frame there was none
-            is_black = ~pictures.reshape(n_steps, n_envs, n_read, -1).any(axis=-1, keepdims=True)
+            is_black = ~_words(different.reshape(len(different), length, -1)).any(axis=-1)
+            is_black = is_black[places].reshape(n_steps, n_envs, n_read, 1)
             states = np.where(is_black, states[:, :, -1:], states)
         read[key] = states.reshape(n_steps, n_envs, -1)
     return read
@@ -50,8 +52,7 @@ def _has_memory(translator: Translator) -> bool:
 def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """:return: States in frames of shape (n, time, n_channels, height, width)"""
     batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-    # Floats, as the policy's own pictures are
-    return np.concatenate([_evaluated(translator, th.from_numpy(batch).float())[0].cpu().numpy() for batch in batches])
+    return np.concatenate([_evaluated(translator, th.from_numpy(batch))[0].cpu().numpy() for batch in batches])
 
 
 def _evaluated(translator: Translator, images: th.Tensor) -> Any:
@@ -72,14 +73,17 @@ def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt
     n_units = units.shape[2]
     # Where stacked frames were in the step before
     before = np.minimum(np.arange(n_units) + 1, n_units - 1)
-    pixels = units.reshape(*units.shape[:3], -1)
-    if pixels.shape[-1] % 8 == 0 and pixels.strides[-1] == 1:
-        # Eight at a time
-        pixels = pixels.view(np.uint64)
+    pixels = _words(units.reshape(*units.shape[:3], -1))
     is_new = np.ones(units.shape[:3], bool)
-    for unit in range(n_units):
+    # The newest of several frames hardly ever is that of the step before: it is not compared
+    for unit in range(max(n_units - 1, 1)):
         is_new[1:, :, unit] = (pixels[1:, :, unit] != pixels[:-1, :, before[unit]]).any(axis=-1)
     places = is_new.cumsum().reshape(is_new.shape) - 1
     for step in range(1, len(units)):
         places[step] = np.where(is_new[step], places[step], places[step - 1][:, before])
     return units[is_new], places
+
+
+def _words(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """:return: Pixels eight at a time, where their number allows it: quicker to compare"""
+    return pixels.view(np.uint64) if pixels.shape[-1] % 8 == 0 and pixels.strides[-1] == 1 else pixels
