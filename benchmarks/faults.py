@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.agents.tables import write_between_marks
-from sb3_mimic.checkpoints.callback import checkpoints_in
+from sb3_mimic.checkpoints.files import checkpoints_in
 from sb3_mimic.checkpoints.state_file import fingerprint, state_file
 
 REPOSITORY = Path(__file__).parent.parent

@@ -16,20 +16,24 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic.annealing import AnnealingCallback
-from sb3_mimic.checkpoints.callback import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints import RunStateCallback, find_state, restore_statistics, write_checkpoint
+from sb3_mimic.checkpoints.plain import Restorer
 from sb3_mimic.checkpoints.state_file import fingerprint, read_state, state_file, write_state
 from sb3_mimic.errors import RunStateError
-from sb3_mimic.policies import StatePolicy
+from sb3_mimic.policies import FusedPolicy, StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 
 SMALL_PPO = ("n_envs:2", "n_steps:64", "batch_size:32", "n_epochs:2")
 SMALL_TQC = ("n_envs:2", "learning_starts:100", "batch_size:32", "buffer_size:400")
+# No sooner than the first episode of each has ended
+HINDSIGHT = ("replay_buffer_class:'HerReplayBuffer'", "replay_buffer_kwargs:{'copy_info_dict': True}", "learning_starts:240")
 RUNS = {
     "state": ("ppo", "MimicReacher3D-v0", SMALL_PPO),
     "fused": ("ppo", "MimicReacherPlaneFused-v0", SMALL_PPO),
     "pixels": ("ppo", "MimicReacherPlanePixels-v0", SMALL_PPO),
     "recurrent": ("ppo_lstm", "MimicReacherPlane-v0", SMALL_PPO),
     "replay buffer": ("tqc", "MimicReacher3DState-v0", SMALL_TQC),
+    "hindsight": ("tqc", "MimicReacher3DState-v0", (*SMALL_TQC, *HINDSIGHT)),
     "walker": ("ppo", "MimicHumanoidWalk-v0", SMALL_PPO),
 }
 N_STEPS, SAVE_FREQ = 640, 256
@@ -58,8 +62,8 @@ def assert_same_state(value, other, path="") -> None:
     if isinstance(value, dict):
         assert value.keys() == other.keys(), path
         for key in value:
-            # How long an episode took
-            if key != "t":
+            # How long an episode took, be it in a dict or in a column of dicts
+            if key != "t" and value.get("key") != "t":
                 assert_same_state(value[key], other[key], f"{path}/{key}")
     elif isinstance(value, list):
         assert len(value) == len(other), path
@@ -69,6 +73,7 @@ def assert_same_state(value, other, path="") -> None:
         np.testing.assert_array_equal(value, other, err_msg=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_killed_run_goes_on_bit_by_bit(kind, run_python, tmp_path):
     algo, env_id, params = RUNS[kind]
@@ -98,6 +103,7 @@ def test_a_killed_run_goes_on_bit_by_bit(kind, run_python, tmp_path):
         assert len(evaluations[0]) == 2
 
 
+@pytest.mark.slow
 def test_commands_list_continue_and_replay_a_run(run_python, tmp_path):
     algo, env_id, params = RUNS["state"]
     run_python(*command(algo, env_id, params), cwd=tmp_path)
@@ -120,12 +126,49 @@ def test_commands_list_continue_and_replay_a_run(run_python, tmp_path):
     assert f"There are: {run / 'rl_model_256_steps.zip'}, {run / 'rl_model_512_steps.zip'}." in printed
 
 
+# With everything that can be stacked upon it: a wrapper, other physics, a policy's own classes
+OTHERS = """
+CartPole-v1:
+  policy: MlpPolicy
+  n_envs: 2
+  n_steps: 64
+  batch_size: 64
+  n_timesteps: 640
+  learning_rate: 0.001
+  normalize: true
+  env_wrapper: sb3_contrib.common.wrappers.TimeFeatureWrapper
+  callback: [sb3_mimic.checkpoints.RunStateCallback]
+"""
+ITS_OWN = ("-params", "policy_kwargs:dict(activation_fn=th.nn.ReLU)", "--env-kwargs", "sutton_barto_reward:True")
+
+
+@pytest.mark.slow
+def test_a_run_of_others_goes_on_from_anywhere_by_its_own_hyperparameters(run_python, tmp_path):
+    """Killed, with another YAML in place of its own since, and continued from another folder"""
+    file = tmp_path / "others.yml"
+    file.write_text(OTHERS)
+    base = ("-m", "rl_zoo3.train", "--algo", "ppo", "--env", "CartPole-v1", "--gym-packages", "sb3_mimic", "--device", "cpu")
+    sizes = ("--conf-file", file.name, "--save-freq", str(SAVE_FREQ), "--eval-freq", "300", "--seed", "7")
+    run_python(*base, *sizes, *ITS_OWN, cwd=tmp_path)
+    whole, elsewhere = tmp_path / "logs" / "ppo" / "CartPole-v1_1", tmp_path / "elsewhere"
+    stopped = tmp_path / "logs" / "ppo" / "CartPole-v1_2"
+    train_until_killed([*base, *sizes, *ITS_OWN], tmp_path, stopped / f"rl_model_{SAVE_FREQ}_steps.zip")
+    for later in stopped.glob("rl_model_5*"):
+        later.unlink()
+    file.write_text(OTHERS.replace("0.001", "0.1"))
+    elsewhere.mkdir()
+    printed = run_python("-m", "sb3_mimic", "resume", str(stopped), cwd=elsewhere)
+    assert f"at step {SAVE_FREQ} of {N_STEPS}" in printed
+    continued = tmp_path / "logs" / "ppo" / "CartPole-v1_3"
+    assert fingerprint(continued / "CartPole-v1.zip") == fingerprint(whole / "CartPole-v1.zip")
+
+
 ENV_ID = "MimicReacherPlane-v0"
 
 
-def make_model(env_id: str = ENV_ID, n_envs: int = 2) -> PPO:
+def make_model(env_id: str = ENV_ID, n_envs: int = 2, policy: str | type = StatePolicy) -> PPO:
     venv = VecNormalize(make_vec_env(env_id, n_envs=n_envs, seed=3), norm_obs_keys=["observation"])
-    return PPO(StatePolicy, venv, n_steps=32, batch_size=32, n_epochs=1, seed=3, device="cpu")
+    return PPO(policy, venv, n_steps=32, batch_size=32, n_epochs=1, seed=3, device="cpu")
 
 
 def learn(model: PPO, n_steps: int, callback: RunStateCallback) -> PPO:
@@ -167,6 +210,57 @@ def weights(model: PPO) -> list:
 def test_without_the_zoo_a_run_goes_on_bit_by_bit_too(run, capsys):
     continued = resume(run / "rl_model_128_steps.zip")
     assert "at step 128 of 384" in capsys.readouterr().out
+    for ours, theirs in zip(weights(continued), weights(PPO.load(run / "final.zip", device="cpu")), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "policy"),
+    [
+        ("MimicReacherPlaneFused-v0", FusedPolicy),
+        ("MimicReacher3DSparse-v0", StatePolicy),
+        ("MimicHalfHumanoidState-v0", StatePolicy),
+        ("MimicHumanoidWalk-v0", "MultiInputPolicy"),
+    ],
+)
+def test_every_kind_of_our_own_goes_on(env_id, policy, tmp_path):
+    def train(n_steps: int, checkpoint: Path | None = None, **kwargs) -> list:
+        model = make_model(env_id, policy=policy)
+        if checkpoint is not None:
+            model.set_parameters(checkpoint)
+        callbacks = [RunStateCallback(**kwargs), TranslatorCallback(memory_size=64, n_validation=8)]
+        model.learn(n_steps, callback=callbacks[: 1 + (policy is FusedPolicy)])
+        model.get_env().close()
+        return weights(model)
+
+    expected = train(192, save_path=str(tmp_path), save_freq=64)
+    checkpoint = tmp_path / "rl_model_128_steps.zip"
+    for ours, theirs in zip(train(192, checkpoint, resume_from=str(checkpoint)), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_state_of_the_first_format_goes_on(run, tmp_path, monkeypatch):
+    """It held what an environment tells of itself, and four attributes of its wrappers"""
+    name = "rl_model_128_steps.zip"
+    model = make_model()
+    model.set_parameters(run / name)
+    state = read_state(state_file(run / name))
+    chains = [{each["class"]: each for each in env["chain"]} for env in state["venv"]["envs"]]
+
+    def of(layer: str, name: str) -> list:
+        return [Restorer().value(chain[layer]["attributes"][name]) for chain in chains]
+
+    monitored = {name: of("Monitor", name) for name in ("rewards", "needs_reset", "total_steps")}
+    state["venv"] = {
+        **{key: state["venv"][key] for key in ("layers", "stacks", "seeds")},
+        "envs": [Restorer().value(chain["MimicEnv"]["own"]) for chain in chains],
+        "wrappers": {"_elapsed_steps": of("TimeLimit", "_elapsed_steps"), **monitored},
+    }
+    for key in ("tensors", "exploration", "missing"):
+        state.pop(key, None)
+    monkeypatch.setattr("sb3_mimic.checkpoints.state_file.FORMAT", 1)
+    write_state(state_file(run / name), {**state, "format": 1})
+    continued = resume(run / name)
     for ours, theirs in zip(weights(continued), weights(PPO.load(run / "final.zip", device="cpu")), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -272,7 +366,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch
         path.write_bytes(b"half")
         raise full
 
-    monkeypatch.setattr("sb3_mimic.checkpoints.callback.write_state", write_nothing)
+    monkeypatch.setattr("sb3_mimic.checkpoints.files.write_state", write_nothing)
     model = make_model()
     with pytest.warns(UserWarning, match="could not be written.*No space left.*Training goes on"):
         model.learn(192, callback=RunStateCallback(str(tmp_path), save_freq=128))

@@ -1,83 +1,21 @@
 """Checkpoints that a run goes on from as if it had never stopped."""
 
-import shutil
 import signal
 import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_mimic.checkpoints.files import checkpoints_in, copy_best_model, find_state, how_to_continue, write_checkpoint
 from sb3_mimic.checkpoints.model_state import State, capture, every_callback, restore, restore_random
-from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
+from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, state_file, write_state, written_whole
 from sb3_mimic.checkpoints.venv_state import normalization_of, set_normalization
-from sb3_mimic.errors import RunStateError
 
-
-def write_checkpoint(model: BaseAlgorithm, state: State, path: Path) -> None:
-    """
-    Write a model and the state of its run beside it. A kill at any moment leaves the old pair or the new one.
-
-    :param model: What SB3 saves
-    :param state: What belongs to it
-    :param path: A .zip
-    :raises OSError: When there is no room; what was there before is still there
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Found by its fingerprint, whatever its name, while the zip is already new and the old state not yet replaced
-    new = path.with_suffix(f".new{SUFFIX}")
-    with written_whole(path) as part:
-        with part.open("wb") as file:
-            model.save(file)
-        with written_whole(new) as new_part:
-            write_state(new_part, {"fingerprint": fingerprint(part), **state})
-    new.replace(state_file(path))
-
-
-def find_state(checkpoint: Path) -> Path | None:
-    """
-    :param checkpoint: A .zip, a checkpoint or a copy of one under another name, such as the model at the end of a run
-    :return: The file in its folder with the state that belongs to its weights
-    :raises RunStateError: When the zip is damaged, or the state of the same name
-    """
-    wanted = fingerprint(checkpoint)
-    own = state_file(checkpoint)
-    if own.is_file() and read_tree(own)["fingerprint"] == wanted:
-        return own
-    return next((path for path in sorted(checkpoint.parent.glob(f"*{SUFFIX}")) if _belongs(path, wanted)), None)
-
-
-def _belongs(path: Path, wanted: str) -> bool:
-    try:
-        tree = read_tree(path)
-        return "algorithm" in tree and bool(tree["fingerprint"] == wanted)
-    except RunStateError:
-        # A damaged state of some other checkpoint is no reason to stop
-        return False
-
-
-def restore_statistics(venv: VecEnv, model_path: Path) -> None:
-    """
-    :param venv: Environments that a model is to be tried in
-    :param model_path: Its zip; where its folder holds no state that belongs to it, nothing is changed
-    """
-    path = find_state(model_path)
-    if path is not None:
-        set_normalization(venv, read_state(path, "normalization")["normalization"])
-        print(f"The running statistics are those of {model_path.name}")
-
-
-def checkpoints_in(run: Path) -> list[Path]:
-    """:return: The checkpoints of a run that it can be continued from exactly, in the order of their steps"""
-    found = {}
-    for path in run.glob("*_steps.zip"):
-        steps = path.stem.removesuffix("_steps").rpartition("_")[2]
-        if steps.isdigit() and state_file(path).is_file():
-            found[int(steps), path.name] = path
-    return [found[key] for key in sorted(found)]
+# What an environment can do about it
+HOW_TO_KEEP = "An environment or wrapper may offer run_state() and restore_run_state(state), of numbers and arrays."
 
 
 class RunStateCallback(BaseCallback):
@@ -87,7 +25,8 @@ class RunStateCallback(BaseCallback):
     ``-i <checkpoint>.zip`` trains the rest of the budget.
 
     A run that is killed at a checkpoint and continued ends with the same weights, bit by bit, as one that was not,
-    on one thread of a CPU. It must come before the other callbacks.
+    on one thread of a CPU, with any algorithm and any environment that is made of numbers, arrays and random states.
+    What cannot be taken down is told by name when the training begins. It must come before the other callbacks.
 
     :param save_path: Where to write; nothing is written where it is None, as in trials of a study
     :param save_freq: Steps (of all environments together) between two checkpoints; they are taken between rollouts
@@ -113,11 +52,14 @@ class RunStateCallback(BaseCallback):
         self.resume_from = resume_from
         self.last_saved = 0
         self._pending: State | None = None
+        self._told: set[str] = set()
         self._is_collecting = False
         self._old_handler: Any = None
 
     def _on_training_start(self) -> None:
         self._old_handler = _stop_cleanly_when_terminated()
+        if self.save_path is not None:
+            self._tell_what_is_missing()
         if self.resume_from is None:
             return
         checkpoint = Path(self.resume_from)
@@ -132,7 +74,7 @@ class RunStateCallback(BaseCallback):
             self._warn_of_missing_state(checkpoint, venv)
             return
         if self.save_path is not None:
-            _copy_best_model(checkpoint.parent, Path(self.save_path))
+            copy_best_model(checkpoint.parent, Path(self.save_path))
         differences = restore(self.model, self.locals["callback"], state)
         self._pending = state
         self.last_saved = self.num_timesteps = self.model.num_timesteps
@@ -180,14 +122,58 @@ class RunStateCallback(BaseCallback):
         elif self.verbose:
             print(f"Stopped at step {self.num_timesteps}. {how_to_continue(Path(self.save_path))}")
 
+    def run_state(self) -> State:
+        """:return: Nothing: what it knows follows from the checkpoint"""
+        return {}
+
+    def restore_run_state(self, state: State) -> None:
+        """:param state: What :meth:`run_state` gave"""
+
+    def _tell_what_is_missing(self) -> None:
+        state = self._capture()
+        if state is not None and state["missing"]:
+            self._told = set(state["missing"])
+            warnings.warn(
+                f"A run that is continued will not be the same bit by bit. This cannot be kept: {'; '.join(state['missing'])}."
+                f" {HOW_TO_KEEP}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _capture(self) -> State | None:
+        """:return: The state of the run, or None where something raised an error, which is told"""
+        try:
+            return capture(self.model, self.locals["callback"])
+        except Exception as error:
+            # Whatever another's code raises: no training ends for the sake of its checkpoints
+            warnings.warn(
+                f"The state of the run at step {self.num_timesteps} could not be taken down ({error!r}). Without it, a run"
+                " that is continued takes weights and optimisers alone.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return None
+
     def _save(self) -> None:
         if self.save_path is None:
             return
         path = Path(self.save_path) / f"{self.name_prefix}_{self.num_timesteps}_steps.zip"
         self.last_saved = self.num_timesteps
+        state = self._capture()
+        if state is not None and (new := [each for each in state["missing"] if each not in self._told]):
+            self._told |= set(new)
+            warnings.warn(
+                f"In the checkpoint at step {self.num_timesteps} is missing: {'; '.join(new)}.", UserWarning, stacklevel=2
+            )
         try:
-            write_checkpoint(self.model, capture(self.model, self.locals["callback"]), path)
-        except OSError as error:
+            try:
+                write_checkpoint(self.model, state, path)
+            except OSError:
+                raise
+            except Exception as error:
+                warnings.warn(f"The state of {path.name} could not be written ({error!r}).", UserWarning, stacklevel=2)
+                write_checkpoint(self.model, None, path)
+        except Exception as error:
             warnings.warn(
                 f"The checkpoint at step {self.num_timesteps} could not be written: {error}. Training goes on."
                 f" {how_to_continue(path.parent)}",
@@ -233,26 +219,6 @@ class BestStatisticsCallback(BaseCallback):
             state = {"fingerprint": fingerprint(best), "normalization": normalization_of(venv)}
             write_state(part, state)
         return True
-
-
-def _copy_best_model(source: Path, target: Path) -> None:
-    """The best model so far, too, is part of the run that goes on."""
-    best = source / "best_model.zip"
-    for path in (best, state_file(best)):
-        if path.is_file() and not (target / path.name).exists():
-            with written_whole(target / path.name) as part:
-                shutil.copyfile(path, part)
-
-
-def how_to_continue(run: Path) -> str:
-    """
-    :param run: The folder of a run
-    :return: What to do next, in words
-    """
-    checkpoints = checkpoints_in(run)
-    if not checkpoints:
-        return f"There is no checkpoint in {run} yet to continue from."
-    return f"Its last checkpoint is {checkpoints[-1].name}. Continue with: sb3-mimic resume {run}"
 
 
 def _stop_cleanly_when_terminated() -> Any:

@@ -1,8 +1,9 @@
 """All that the future of a training depends on beside weights and optimisers: taken down, and put back."""
 
+import inspect
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch as th
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EventCallback
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_mimic.checkpoints.buffer_state import capture_buffer, restore_buffer
+from sb3_mimic.checkpoints.plain import NotPlainError, Recorder, Restorer
 from sb3_mimic.checkpoints.venv_state import (
     capture_venv,
     env_id_of,
@@ -26,7 +30,7 @@ from sb3_mimic.errors import RunStateError
 State = dict[str, Any]
 
 PACKAGES = ("sb3_mimic", "stable_baselines3", "sb3_contrib", "gymnasium", "pybullet", "torch", "numpy")
-COUNTERS = ("num_timesteps", "_episode_num", "_n_updates")
+COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "exploration_rate", "_current_progress_remaining")
 # What lies between two steps; _last_original_obs is known to off-policy algorithms alone
 OBSERVED = ("_last_obs", "_last_original_obs", "_last_episode_starts")
 EVALUATIONS = (
@@ -37,16 +41,24 @@ EVALUATIONS = (
     "evaluations_length",
     "evaluations_successes",
 )
+# Of generalised state-dependent exploration: drawn before a rollout begins
+EXPLORATION = ("exploration_mat", "exploration_matrices")
+# What SB3 hands a callback, or what has a state of its own
+OF_CALLBACKS = frozenset({"model", "parent", "locals", "globals", "_logger", "callback", "callbacks", "callback_on_new_best"})
+OF_CALLBACKS |= {"eval_env", "pbar", *EVALUATIONS}
+WITHOUT_STATE = ("CallbackList", "ProgressBarCallback")
+# Whose objects show or write something, and keep nothing
+KNOWN_CALLBACKS = ("stable_baselines3.", "sb3_contrib.", "rl_zoo3.", "sb3_mimic.")
 
 
 def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
     """
     :param model: Between two rollouts
     :param callback: All callbacks of the training
-    :return: What :func:`restore` needs
-    :raises RunStateError: When an environment or a replay buffer cannot tell its state
+    :return: What :func:`restore` needs; under ``missing`` what could not be taken down, in words
     """
     venv = _venv_of(model)
+    missing: list[str] = []
     state: State = {
         "versions": _versions(),
         "algorithm": type(model).__name__,
@@ -55,24 +67,37 @@ def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
         "total_timesteps": model._total_timesteps,
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "observed": {name: getattr(model, name) for name in OBSERVED if getattr(model, name, None) is not None},
-        "episodes": {name: getattr(model, name) for name in ("ep_info_buffer", "ep_success_buffer")},
+        "episodes": _capture_episodes(model, missing),
         "venv": capture_venv(venv),
         "normalization": normalization_of(venv),
-        "callbacks": [_capture_callback(each) for each in every_callback(callback)],
+        "callbacks": [_capture_callback(each, missing) for each in every_callback(callback)],
         "random": _capture_random(model),
+        "tensors": {name: tensor.detach().cpu().numpy() for name, tensor in _tensors_of(model).items()},
+        "exploration": [
+            {name: getattr(each, name).detach().cpu().numpy() for name in EXPLORATION if hasattr(each, name)}
+            for each in _exploration_of(model)
+        ],
     }
     hidden = getattr(model, "_last_lstm_states", None)
     if hidden is not None:
         state["hidden"] = [[part.cpu().numpy() for part in parts] for parts in hidden]
-    buffer = getattr(model, "replay_buffer", None)
-    if buffer is not None:
-        state["replay_buffer"] = _capture_buffer(buffer)
+    if getattr(model, "replay_buffer", None) is not None:
+        state["replay_buffer"] = capture_buffer(vars(model)["replay_buffer"])
+        missing += state["replay_buffer"]["missing"]
+    if getattr(model, "action_noise", None) is not None:
+        recorder = Recorder()
+        state["action_noise"] = recorder.attributes(vars(model)["action_noise"], "action_noise")
+        missing += recorder.missing
+    if type(model).__name__ == "ARS":
+        missing.append("ARS, which draws what it tries before its rollout begins")
+    state["missing"] = [*dict.fromkeys([*state["venv"]["missing"], *missing])]
     return state
 
 
 def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[str]:
     """
-    Put everything back but the random states, which :func:`restore_random` is for: it must come last.
+    Put everything back but random states and what a rollout begins with, which :func:`restore_random` is for: it must
+    come last.
 
     :param model: With the weights of the checkpoint, about to collect its first rollout
     :param callback: All callbacks of the training
@@ -87,7 +112,7 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
         for package, now in _versions().items()
         if now != state["versions"].get(package)
     ]
-    restore_venv(venv, state["venv"])
+    differences += restore_venv(venv, state["venv"])
     set_normalization(venv, state["normalization"])
     for name, value in {**state["counters"], **state["observed"]}.items():
         setattr(model, name, value)
@@ -100,17 +125,62 @@ def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[
         states = [tuple(th.from_numpy(part).to(model.device) for part in parts) for parts in state["hidden"]]
         vars(model)["_last_lstm_states"] = RNNStates(*states)
     if "replay_buffer" in state:
-        _restore_buffer(vars(model)["replay_buffer"], state["replay_buffer"])
+        differences += restore_buffer(vars(model)["replay_buffer"], state["replay_buffer"])
+    if "action_noise" in state and getattr(model, "action_noise", None) is not None:
+        restorer = Restorer()
+        restorer.attributes(vars(model)["action_noise"], state["action_noise"], "action_noise")
+        differences += restorer.problems
+    _restore_tensors(model, state)
     saved = _numbered((each["class"], each) for each in state["callbacks"])
     present = _numbered((type(each).__name__, each) for each in every_callback(callback))
     for key, each in present.items():
         if key in saved:
-            _restore_callback(each, saved[key])
-    missing = (name for name, number in saved if (name, number) not in present and name != "ProgressBarCallback")
+            differences += _restore_callback(each, saved[key])
+    missing = (name for name, number in saved if (name, number) not in present and name not in WITHOUT_STATE)
     differences += [f"no {name}, which was there before" for name in missing]
-    if getattr(model, "use_sde", False):
+    if getattr(model, "use_sde", False) and "exploration" not in state:
         differences.append("another exploration matrix, which is drawn anew")
-    return differences
+    return [*dict.fromkeys([*differences, *state.get("missing", ())])]
+
+
+def _exploration_of(model: BaseAlgorithm) -> list[Any]:
+    parts: tuple[Any, ...] = (model.policy, getattr(model.policy, "actor", None))
+    return [
+        each.action_dist for each in parts if isinstance(getattr(each, "action_dist", None), StateDependentNoiseDistribution)
+    ]
+
+
+def _tensors_of(model: BaseAlgorithm) -> dict[str, th.Tensor]:
+    """:return: What SB3 saves beside parameters, such as SAC's entropy coefficient; ``set_parameters`` leaves it out"""
+    names = [*model._get_torch_save_params()[1], "weights"]
+    found = {name: getattr(model, name, None) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, th.Tensor)}
+
+
+def _restore_tensors(model: BaseAlgorithm, state: State) -> None:
+    tensors = _tensors_of(model)
+    for name, array in state.get("tensors", {}).items():
+        if name in tensors:
+            tensors[name].data.copy_(th.from_numpy(np.array(array)))
+
+
+def _capture_episodes(model: BaseAlgorithm, missing: list[str]) -> State:
+    episodes: State = {}
+    for name in ("ep_info_buffer", "ep_success_buffer"):
+        kept = list(getattr(model, name))
+        # The keywords of a Monitor may name anything
+        if _is_plain(kept, name, missing):
+            episodes[name] = kept
+    return episodes
+
+
+def _is_plain(value: Any, name: str, missing: list[str]) -> bool:
+    try:
+        Recorder().value(value, name)
+    except NotPlainError as error:
+        missing.append(f"{name} ({error})")
+        return False
+    return True
 
 
 def _check(model: BaseAlgorithm, venv: VecEnv, state: State) -> None:
@@ -160,25 +230,43 @@ def every_callback(callback: Any) -> list[BaseCallback]:
     return [callback, *(deeper for each in inner if each is not None for deeper in every_callback(each))]
 
 
-def _capture_callback(callback: BaseCallback) -> State:
-    state: State = {"class": type(callback).__name__, "n_calls": callback.n_calls}
+def _capture_callback(callback: BaseCallback, missing: list[str]) -> State:
+    name = type(callback).__name__
+    state: State = {"class": name, "n_calls": callback.n_calls}
     if hasattr(callback, "run_state"):
-        state["own"] = callback.run_state()
+        own = callback.run_state()
+        if _is_plain(own, f"what {name} tells of itself", missing):
+            state["own"] = own
+    else:
+        recorder = Recorder({type(callback).__module__.partition(".")[0]})
+        state["attributes"] = recorder.attributes(callback, name, OF_CALLBACKS | _arguments_of(callback))
+        if not type(callback).__module__.startswith(KNOWN_CALLBACKS):
+            missing += recorder.missing
     if isinstance(callback, EvalCallback):
         state["evaluations"] = {name: getattr(callback, name) for name in EVALUATIONS}
         # Its random numbers choose the goals of the next evaluations
         state["venv"] = capture_venv(callback.eval_env)
+        missing += (f"of the evaluation: {each}" for each in state["venv"]["missing"])
     return state
 
 
-def _restore_callback(callback: BaseCallback, state: State) -> None:
+def _arguments_of(callback: BaseCallback) -> set[str]:
+    """:return: Attributes that a callback was made with: who continues a run may change them"""
+    classes = [each for each in type(callback).__mro__ if issubclass(each, BaseCallback)]
+    return {name for each in classes for name in inspect.signature(each).parameters}
+
+
+def _restore_callback(callback: BaseCallback, state: State) -> list[str]:
     callback.n_calls = state["n_calls"]
+    restorer, differences = Restorer(), []
     if "own" in state and hasattr(callback, "restore_run_state"):
         callback.restore_run_state(state["own"])
+    restorer.attributes(callback, state.get("attributes", {}), type(callback).__name__)
     if isinstance(callback, EvalCallback) and "evaluations" in state:
         for name, value in state["evaluations"].items():
             setattr(callback, name, value)
-        restore_venv(callback.eval_env, state["venv"])
+        differences = restore_venv(callback.eval_env, state["venv"])
+    return restorer.problems + differences
 
 
 def _capture_random(model: BaseAlgorithm) -> State:
@@ -199,6 +287,9 @@ def restore_random(model: BaseAlgorithm, state: State) -> None:
     :param model: Right after :func:`restore`, at the very start of its rollout
     :param state: What :func:`capture` gave
     """
+    for each, matrices in zip(_exploration_of(model), state.get("exploration", ()), strict=False):
+        for name, array in matrices.items():
+            setattr(each, name, th.from_numpy(array).to(model.device))
     saved = state["random"]
     kind, numbers, gauss = saved["python"]
     random.setstate((kind, tuple(numbers), gauss))
@@ -207,32 +298,3 @@ def restore_random(model: BaseAlgorithm, state: State) -> None:
     model.action_space.np_random.bit_generator.state = saved["action_space"]
     if th.cuda.is_available() and "cuda" in saved:
         th.cuda.set_rng_state_all([th.from_numpy(each) for each in saved["cuda"]])
-
-
-def _capture_buffer(buffer: Any) -> State:
-    """Its arrays as far as they are filled, by name; those of a Dict by name and key."""
-    size = buffer.size()
-    state: State = {"pos": buffer.pos, "full": buffer.full, "arrays": {}}
-    for name, value in vars(buffer).items():
-        for key, array in _arrays_of(name, value):
-            if array.dtype == object:
-                raise RunStateError(f"The replay buffer's {name} holds objects: set copy_info_dict to False.")
-            state["arrays"][key] = array[:size] if len(array) == buffer.buffer_size else array
-    return state
-
-
-def _restore_buffer(buffer: Any, state: State) -> None:
-    buffer.pos, buffer.full = state["pos"], state["full"]
-    for name, value in vars(buffer).items():
-        for key, array in _arrays_of(name, value):
-            saved = state["arrays"][key]
-            array[: len(saved)] = saved
-
-
-def _arrays_of(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, np.ndarray) and value.ndim:
-        yield name, value
-    elif isinstance(value, dict):
-        for key, array in value.items():
-            if isinstance(array, np.ndarray):
-                yield f"{name}/{key}", array

@@ -14,7 +14,9 @@ import numpy as np
 
 from sb3_mimic.errors import RunStateError
 
-FORMAT = 1
+FORMAT = 2
+# In 1 the state of environments was what they told of themselves, and four attributes of their wrappers
+READABLE = (1, FORMAT)
 SUFFIX = ".state.npz"
 # Pictures of robots on white shrink thirtyfold at the fastest level
 COMPRESSION_LEVEL = 1
@@ -35,7 +37,7 @@ def fingerprint(checkpoint: Path) -> str:
     try:
         with zipfile.ZipFile(checkpoint) as file:
             entries = sorted((info.filename, info.CRC) for info in file.infolist() if info.filename.endswith(".pth"))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
         raise RunStateError(f"{checkpoint} is not a whole checkpoint: {error}. Take an earlier one.") from error
     return " ".join(f"{name}:{checksum:08x}" for name, checksum in entries)
 
@@ -101,13 +103,13 @@ def _read(path: Path, take: Callable[[dict[str, Any], Any], dict[str, Any]]) -> 
         # np.load would leave a file open that it cannot read
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             tree = json.loads(bytes(file[TREE]))
-            if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+            if not isinstance(tree, dict) or tree.get("format") not in READABLE:
                 raise RunStateError(
-                    f"{path} has another format than this version of sb3_mimic writes ({FORMAT})."
+                    f"{path} has another format than this version of sb3_mimic reads ({', '.join(map(str, READABLE))})."
                     " Continue the run with the version that wrote it, or remove the file to start from its weights alone."
                 )
             return take(tree, file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, RecursionError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, RunStateError):
             raise
         raise RunStateError(

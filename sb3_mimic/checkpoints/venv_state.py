@@ -4,19 +4,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
 
-from sb3_mimic.errors import RunStateError
+from sb3_mimic.checkpoints.env_state import CAPTURE, RESTORE, Lesson, capture_env, restore_env
+from sb3_mimic.checkpoints.plain import NotPlainError, Recorder, Restorer
 
 State = dict[str, Any]
 
-# Of gymnasium's TimeLimit and SB3's Monitor
-WRAPPER_STATE = ("_elapsed_steps", "rewards", "needs_reset", "total_steps")
+# What every VecEnv has of its environments, and what is taken down by itself
+COMMON = frozenset({"venv", "envs", "num_envs", "reset_infos", "_seeds", "_options", "class_attributes", "waiting", "closed"})
+COMMON |= {"remotes", "work_remotes", "processes", "actions", "keys", "stacked_obs", "obs_rms", "ret_rms", "returns"}
+COMMON |= {"buf_obs", "buf_dones", "buf_rews", "buf_infos"}
+# Of gymnasium's TimeLimit and SB3's Monitor, as the first format of the file names them
+OLD_WRAPPER_STATE = ("_elapsed_steps", "rewards", "needs_reset", "total_steps")
 
 
 def env_id_of(venv: VecEnv) -> str:
     """:return: The id that all of the environments were made by"""
-    spec = venv.get_attr("spec", 0)[0]
+    try:
+        spec = venv.get_attr("spec", 0)[0]
+    except (AttributeError, NotImplementedError):
+        spec = None
     return str(spec.id) if spec is not None else "unknown"
 
 
@@ -31,41 +39,78 @@ def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
 def capture_venv(venv: VecEnv) -> State:
     """
     :param venv: Environments in mid-episode
-    :return: What :func:`restore_venv` needs, but for running statistics
-    :raises RunStateError: When an environment cannot tell its state
+    :return: What :func:`restore_venv` needs, but for running statistics; under ``missing`` what could not be taken down
     """
     base = venv.unwrapped
+    recorder = Recorder()
+    envs = _capture_envs(base, recorder.missing)
+    own = [recorder.attributes(layer, type(layer).__name__, COMMON) for layer in layers_of(venv)]
     try:
-        envs = base.env_method("run_state")
-    except AttributeError as error:
-        raise RunStateError(
-            f"{env_id_of(venv)} cannot tell its state: it has no run_state(). Only environments of sb3_mimic have."
-        ) from error
+        reset_infos = recorder.value(list(base.reset_infos), "reset_infos")
+    except NotPlainError as error:
+        reset_infos = None
+        recorder.missing.append(f"infos of the last resets ({error})")
+    seen = dict.fromkeys(each for env in envs for each in env["missing"])
     return {
         "layers": [type(layer).__name__ for layer in layers_of(venv)],
         "stacks": [_stack_of(layer) for layer in layers_of(venv) if isinstance(layer, VecFrameStack)],
         "envs": envs,
-        "wrappers": {name: base.get_attr(name) for name in WRAPPER_STATE if base.has_attr(name)},
+        "own": own,
+        "reset_infos": reset_infos,
         # Seeds that wait for the next reset
         "seeds": base._seeds,
+        "missing": [*seen, *recorder.missing],
     }
 
 
-def restore_venv(venv: VecEnv, state: State) -> None:
+def _capture_envs(base: VecEnv, missing: list[str]) -> list[State]:
+    if isinstance(base, SubprocVecEnv):
+        base.env_method("has_wrapper_attr", Lesson())
+        return list(base.env_method(CAPTURE))
+    if hasattr(base, "envs"):
+        return [capture_env(env) for env in base.envs]
+    missing.append(f"the environments in a {type(base).__name__}")
+    return []
+
+
+def restore_venv(venv: VecEnv, state: State) -> list[str]:
     """
     :param venv: As many environments of the same kind, in the same wrappers
     :param state: What :func:`capture_venv` gave
+    :return: What is not as it was, in words
     """
     base = venv.unwrapped
-    for index, env_state in enumerate(state["envs"]):
-        base.env_method("restore_run_state", env_state, indices=index)
-        for name, values in state["wrappers"].items():
-            base.env_method("set_wrapper_attr", name, values[index], indices=index)
     base._seeds = state["seeds"]
     stacks = (layer for layer in layers_of(venv) if isinstance(layer, VecFrameStack))
     for layer, saved in zip(stacks, state["stacks"], strict=True):
         for key, stack in _stacks(layer).items():
             stack.stacked_obs = saved[key]
+    if "own" not in state:
+        _restore_old(base, state)
+        return []
+    differences = dict.fromkeys(state["missing"])
+    restorer = Restorer()
+    for each, attributes in zip(layers_of(venv), state["own"], strict=True):
+        restorer.attributes(each, attributes, type(each).__name__, COMMON)
+    if state["reset_infos"] is not None:
+        base.reset_infos = restorer.value(state["reset_infos"])
+    if isinstance(base, SubprocVecEnv):
+        base.env_method("has_wrapper_attr", Lesson())
+    for index, saved in enumerate(state["envs"]):
+        if isinstance(base, SubprocVecEnv):
+            (found,) = base.env_method(RESTORE, saved, indices=index)
+        else:
+            found = restore_env(vars(base)["envs"][index], saved)
+        differences |= dict.fromkeys(found)
+    return [*differences, *restorer.problems]
+
+
+def _restore_old(base: VecEnv, state: State) -> None:
+    for index, env_state in enumerate(state["envs"]):
+        base.env_method("restore_run_state", env_state, indices=index)
+        for name in OLD_WRAPPER_STATE:
+            if name in state["wrappers"]:
+                base.env_method("set_wrapper_attr", name, state["wrappers"][name][index], indices=index)
 
 
 def _stacks(layer: VecFrameStack) -> dict[str, Any]:

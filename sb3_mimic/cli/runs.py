@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _runs(args: argparse.Namespace) -> None:
-    from sb3_mimic.runs.resuming import find_runs
+    from sb3_mimic.runs.folders import find_runs
 
     print(f"{'run':44} {'steps':>11} {'of':>11} {'best return':>11}  last checkpoint")
     for run in find_runs(args.folder):

@@ -1,26 +1,25 @@
-"""Runs of rl-zoo3 that can be listed, and continued from their last checkpoint with their own arguments."""
+"""Runs of rl-zoo3 that are continued from their last checkpoint, with their own arguments and hyperparameters."""
 
+import ast
+import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.callbacks import CallbackList, CheckpointCallback, EvalCallback
 
-from sb3_mimic.checkpoints.callback import (
-    BestStatisticsCallback,
-    RunStateCallback,
-    checkpoints_in,
-    find_state,
-    how_to_continue,
-)
-from sb3_mimic.checkpoints.state_file import fingerprint, read_tree
+from sb3_mimic.checkpoints.callback import BestStatisticsCallback, RunStateCallback
+from sb3_mimic.checkpoints.files import checkpoints_in, how_to_continue
+from sb3_mimic.checkpoints.state_file import fingerprint
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, InterruptedRunError, RunStateError
-from sb3_mimic.runs.arguments import read_arguments
+from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
+from sb3_mimic.runs.folders import environment_folder, last_whole
 
 # Arguments of `rl_zoo3.train` that belong to one start of it alone
 NOT_KEPT = {"trained_agent", "log_folder", "truncate_last_trajectory", "command", "saved_hyperparams"}
+# Whose outcome lies in the run's config.yml
+IN_CONFIG = {"conf_file", "hyperparams", "storage", "study_name", "trial_id"}
+PATHS = {"tensorboard_log", "optimization_log_path"}
 
 
 def make_resumable(manager: Any) -> None:
@@ -87,95 +86,67 @@ def _whole_ones_beside(damaged: Path) -> str:
     return f"There are: {', '.join(whole)}." if whole else f"There is no other in {damaged.parent}."
 
 
-@dataclass(frozen=True)
-class Run:
-    """
-    :param path: Its folder
-    :param algo: Name of its algorithm
-    :param steps: Steps that it has trained, as far as they were saved
-    :param total_steps: Steps that it was to train, or None where that is not known
-    :param best_return: The best mean return of its evaluations, or None where there was none
-    :param last_checkpoint: From which it can be continued exactly, or None
-    """
-
-    path: Path
-    algo: str
-    steps: int
-    total_steps: int | None
-    best_return: float | None
-    last_checkpoint: Path | None
-
-
-def find_runs(folder: Path) -> list[Run]:
-    """
-    :param folder: Where ``rl_zoo3.train`` writes: ``logs`` by default
-    :return: All runs in it, by algorithm and name
-    :raises AgentNotFoundError: When there is none
-    """
-    paths = sorted(path.parent.parent for path in folder.glob("*/*/*/args.yml"))
-    if not paths:
-        raise AgentNotFoundError(f"There is no run in {folder}. Train one, or pass the folder of your runs with -f.")
-    return [read_run(path) for path in paths]
-
-
-def read_run(path: Path) -> Run:
-    """
-    :param path: Folder of a run
-    :return: What is known about it
-    """
-    found = _last_whole(path)
-    steps, total = 0, None
-    if found is not None:
-        tree = read_tree(found[1])
-        steps, total = tree["counters"]["num_timesteps"], tree["total_timesteps"]
-    evaluations, best = path / "evaluations.npz", None
-    if evaluations.is_file():
-        with np.load(evaluations, allow_pickle=False) as file:
-            best = float(file["results"].mean(axis=1).max())
-    return Run(path, path.parent.name, steps, total, best, found[0] if found else None)
-
-
 def resume_arguments(path: Path) -> list[str]:
     """
     :param path: Folder of a run
-    :return: Arguments for ``rl_zoo3.train`` that continue it from its last checkpoint: its own, and ``-i``
+    :return: Arguments for ``rl_zoo3.train`` that continue it from its last checkpoint: its own, with the hyperparameters
+        that it has saved, and ``-i``
     :raises AgentNotFoundError: When there is no such run, or it has no checkpoint
+    :raises DamagedAgentError: When what it was called with cannot be read, or not be given again
     """
-    files = list(path.glob("*/args.yml"))
-    if not files:
-        raise AgentNotFoundError(f"{path} is not the folder of a run: there is no args.yml in it. See: sb3-mimic runs")
-    found = _last_whole(path)
+    path = path.resolve()
+    name = environment_folder(path)
+    found = last_whole(path)
     if found is None:
         raise AgentNotFoundError(
             f"{path} has no whole checkpoint with a state beside it, so that there is nothing to continue."
             " Train with sb3_mimic.checkpoints.RunStateCallback in the YAML, and with a smaller --save-freq."
         )
-    arguments: list[str] = []
-    for name, value in read_arguments(path, files[0].parent.name).items():
-        # Numbers below zero, empty texts and None are the zoo's ways to say that nothing was given
-        if name in NOT_KEPT or value in (None, False, "", [], {}, -1):
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            arguments.append(option)
-        elif isinstance(value, dict):
-            arguments += [option, *(f"{key}:{item!r}" for key, item in value.items())]
-        elif isinstance(value, list):
-            arguments += [option, *map(str, value)]
-        else:
-            arguments += [option, str(value)]
-    return [*arguments, "--trained-agent", str(found[0]), "--log-folder", str(path.parent.parent)]
-
-
-def _last_whole(run: Path) -> tuple[Path, Path] | None:
-    """:return: The last checkpoint that is not damaged, and its state"""
-    return next((found for found in map(_with_state, reversed(checkpoints_in(run))) if found is not None), None)
-
-
-def _with_state(checkpoint: Path) -> tuple[Path, Path] | None:
     try:
-        state = find_state(checkpoint)
-    except RunStateError as error:
-        print(f"Left out: {error}", file=sys.stderr)
-        return None
-    return None if state is None else (checkpoint, state)
+        saved = read_arguments(path, name)
+        read_hyperparameters(path, name, saved.get("gym_packages") or ())
+        arguments = [part for option, value in saved.items() for part in _as_option(path, saved, option, value)]
+    except DamagedAgentError as error:
+        raise DamagedAgentError(
+            f"{error} Or continue it by hand, with what it was called with: python -m rl_zoo3.train ... -i {found[0]}"
+        ) from error
+    config = path / name / "config.yml"
+    return [*arguments, "--conf-file", str(config), "--trained-agent", str(found[0]), "--log-folder", str(path.parent.parent)]
+
+
+def _as_option(run: Path, saved: dict[str, Any], name: str, value: Any) -> list[str]:
+    if name in NOT_KEPT | IN_CONFIG or value is None or value is False or value in ("", [], {}):
+        return []
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
+    if isinstance(value, dict):
+        return [option, *(f"{key}:{_as_python(run, name, item)}" for key, item in value.items())]
+    if isinstance(value, list):
+        return [option, *map(str, value)]
+    if not isinstance(value, str | int | float):
+        raise DamagedAgentError(f"{name} of {run} is {value!r}, which no command line can say.")
+    if name in PATHS:
+        value = str(_started_in(run, saved) / str(value))
+    # A number below zero looks like an option where it stands alone
+    return [f"{option}={value}"]
+
+
+def _as_python(run: Path, name: str, value: Any) -> str:
+    """:return: What ``rl_zoo3.train`` evaluates to the value"""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    try:
+        ast.literal_eval(repr(value))
+    except (SyntaxError, ValueError) as error:
+        raise DamagedAgentError(f"{name} of {run} holds {value!r}, which no command line can say.") from error
+    return repr(value)
+
+
+def _started_in(run: Path, saved: dict[str, Any]) -> Path:
+    """:return: The folder that a run was started in: where its log folder, as it was given, leads to where it lies"""
+    logs, given = run.parent.parent, Path(saved.get("log_folder") or "logs")
+    n_parts = len(given.parts)
+    if given.is_absolute() or ".." in given.parts or logs.parts[len(logs.parts) - n_parts :] != given.parts:
+        return Path.cwd()
+    return Path(*logs.parts[: len(logs.parts) - n_parts])

@@ -101,7 +101,7 @@ def _use_statistics_of_the_zip() -> None:
     def create_test_env_with_its_statistics(env_id: str, *args: Any, **kwargs: Any) -> Any:
         venv = create_test_env(env_id, *args, **kwargs)
         if env_id in ENV_IDS and chosen:
-            from sb3_mimic.checkpoints.callback import restore_statistics
+            from sb3_mimic.checkpoints.files import restore_statistics
 
             restore_statistics(venv, chosen[-1])
         return venv
