@@ -1,4 +1,4 @@
-.PHONY: format lint type test check
+.PHONY: format lint type test slow check
 
 format:
 	ruff format .
@@ -13,5 +13,8 @@ type:
 
 test:
 	python -m pytest
+
+slow:
+	python -m pytest -m slow -n 2
 
 check: lint type test

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import get_callback_list
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
@@ -19,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from benchmarks.rewards import Examination, Record, find, machine, read
 from sb3_mimic.agents.evaluation import bootstrap_interval
 from sb3_mimic.runs.shipped import hyperparams_file
-from sb3_mimic.zoo.install import install
+from sb3_mimic.zoo.manager import MimicZooManager
 
 RESULTS = Path(__file__).parent / "tuned.jsonl"
 THRESHOLD = 0.95
@@ -94,12 +93,11 @@ def train(run: Run) -> Record:
     :param run: What to train, with rl-zoo3
     :return: The run, and its success after how many steps and seconds, measures not counted
     """
-    install()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "entry.yml"
         file.write_text(yaml.safe_dump({run.env_id: run.entry}))
         where = {"eval_freq": -1, "verbose": 0, "config": str(file)}
-        manager = ExperimentManager(argparse.Namespace(num_threads=-1), "ppo", run.env_id, folder, seed=run.seed, **where)
+        manager = MimicZooManager(argparse.Namespace(num_threads=-1), "ppo", run.env_id, folder, seed=run.seed, **where)
         model, _ = manager.setup_experiment()
         assert isinstance(model, PPO)
         # The state is all that the policy reads: without pictures it is measured faster

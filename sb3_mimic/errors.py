@@ -114,3 +114,7 @@ class LabelError(MimicError, ValueError):
 
 class TranslatorClassError(MimicError, ValueError):
     """A dotted name is not that of a translator's class."""
+
+
+class HyperparametersError(MimicError, ValueError):
+    """There are no hyperparameters for a training, or they cannot be used."""

@@ -18,7 +18,7 @@ from sb3_mimic.hub.upload import stage
 from sb3_mimic.pictures import read_picture, read_truth
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 from sb3_mimic.translator.files import load_translator, read_translator_file
-from sb3_mimic.zoo.install import _has_entry
+from sb3_mimic.zoo.entries import read_entries
 
 ENV_ID = "MimicReacherPlane-v0"
 
@@ -146,7 +146,7 @@ def test_our_hyperparameters_are_read_as_data(marker, tmp_path):
     file = tmp_path / "ppo.yml"
     file.write_bytes(payloads(marker)["yaml"])
     with pytest.raises(yaml.YAMLError):
-        _has_entry(file, ENV_ID)
+        read_entries(file)
     assert not marker.exists()
 
 

@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import my_robot
 import numpy as np
 import optuna
 import pytest
@@ -25,13 +27,15 @@ from sb3_mimic import ENV_IDS, keys
 from sb3_mimic.cli.main import main
 from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
 from sb3_mimic.envs.tasks.rewards import REWARD_TERMS
+from sb3_mimic.errors import StudyNotFoundError, UnfinishedStudyError
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.tuning.objective import Examination, GoalFromPicture
+from sb3_mimic.tuning.results import write_entry
 from sb3_mimic.tuning.sampler import trial_seed
 from sb3_mimic.tuning.search_space import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
 from sb3_mimic.tuning.storage import RECORD, load_study, open_storage
-from sb3_mimic.tuning.worker import Worker
+from sb3_mimic.tuning.worker import MAX_FAILURES, Worker
 
 ENV_ID = "MimicReacherPlaneState-v0"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -44,16 +48,27 @@ def tuning(*options: str, env_id: str = ENV_ID, n_timesteps: int = 512) -> list[
     return ["-m", "rl_zoo3.train", *what, *how, *options]
 
 
+def manager_of(env_id: str, **options) -> SimpleNamespace:
+    """:return: What a worker asks of rl-zoo3's manager"""
+    what = {"env_name": SimpleNamespace(gym_id=env_id), "algo": "ppo", "n_timesteps": 512, "seed": 5, "env_kwargs": {}}
+    how = {"n_trials": 3, "max_total_trials": None, "n_jobs": 1, "sampler": "random", "pruner": "none", "n_startup_trials": 0}
+    where = {"storage": None, "study_name": None, "log_folder": ".", "no_optim_plots": True}
+    examined = {"n_eval_episodes": 2, "n_eval_envs": 1, "_create_pruner": lambda name: optuna.pruners.NopPruner()}
+    return SimpleNamespace(**{**what, **how, **where, **examined, **options})
+
+
 @pytest.mark.parametrize("algo", ["ppo", "ppo_lstm"])
 @pytest.mark.parametrize("env_id", ENV_IDS)
 def test_only_what_the_id_has_is_tuned(algo, env_id):
     if algo == "ppo_lstm" and env_id not in POSE_IDS:
         return
     base = yaml.safe_load(hyperparams_file(algo).read_text())[env_id]
+    tunes_reward = Worker(manager_of(env_id), base).tunes_reward
+    assert tunes_reward == (env_id != WALK_ID and "Sparse" not in env_id)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(10):
         trial = study.ask()
-        entry = suggest(trial, env_id, base, n_timesteps=100_000)
+        entry = suggest(trial, base, 100_000, tunes_reward)
         assert yaml.safe_load(yaml.safe_dump(entry)) == entry, "it is data"
         assert entry["policy"] == base["policy"]
         assert entry["n_steps"] * entry["n_envs"] * entry.get("frame_stack", 1) <= MAX_ROLLOUT
@@ -61,7 +76,7 @@ def test_only_what_the_id_has_is_tuned(algo, env_id):
         assert ("translator_learning_rate" in trial.params) == (TRANSLATOR_CALLBACK in str(base["callback"]))
         assert ("extractor_width" in trial.params) == (env_id != WALK_ID)
         weights = entry.get("env_kwargs", {}).get("reward_weights", {})
-        assert bool(weights) == (env_id != WALK_ID and "Sparse" not in env_id)
+        assert bool(weights) == tunes_reward
         assert set(weights) <= set(REWARD_TERMS)
         checkpoints, *translators = base["callback"]
         assert entry["callback"][0] == checkpoints
@@ -83,6 +98,7 @@ def test_an_unknown_activation_is_refused(make_env):
         PPO(StatePolicy, env, policy_kwargs={"activation_fn": "rellu"})
 
 
+@pytest.mark.slow
 def test_trials_repeat_and_the_best_one_trains_to_its_score(run_python, tmp_path):
     """With pictures: reward, extractor and translator are tuned, and the translator counts in the score"""
     for name in ("first.log", "second.log"):
@@ -103,18 +119,19 @@ def test_trials_repeat_and_the_best_one_trains_to_its_score(run_python, tmp_path
     assert entry == best.user_attrs[RECORD]["entry"]
     assert "joint_progress" in entry["env_kwargs"]["reward_weights"]
 
-    # The zoo's own way back
+    # The zoo's own way back, from trial 0 too
     run_python(
         "-m", "rl_zoo3.train", "--algo", "ppo", "--env", "MimicReacherPlane-v0", "--gym-packages", "sb3_mimic",
-        "--storage", "first.log", "--study-name", "pictures", "--trial-id", "1", cwd=tmp_path,
+        "--storage", "first.log", "--study-name", "pictures", "--trial-id", "0", cwd=tmp_path,
     )  # fmt: skip
     run = tmp_path / "logs" / "ppo" / "MimicReacherPlane-v0_3" / "MimicReacherPlane-v0" / "config.yml"
     config = dict(yaml.load(run.read_text(), Loader=yaml.UnsafeLoader))
-    expected = first[1].user_attrs[RECORD]["entry"]
+    expected = first[0].user_attrs[RECORD]["entry"]
     expected["normalize"]["gamma"] = expected["gamma"]
     assert config == expected
 
 
+@pytest.mark.slow
 def test_a_crash_ends_its_trial_alone(run_python, tmp_path):
     entry = yaml.safe_load(hyperparams_file("ppo").read_text())[ENV_ID] | {"callback": "crashing.CrashOnce"}
     (tmp_path / "mine.yml").write_text(yaml.safe_dump({ENV_ID: entry}))
@@ -143,6 +160,7 @@ def postgres():
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [pytest.param("postgres", marks=pytest.mark.skipif(not is_installed(), reason="There is no PostgreSQL")), "journal"],
@@ -211,28 +229,79 @@ def test_how_well_the_translator_reads_counts_in_the_score(make_env):
     assert np.array_equal(env.unwrapped.desired_goal, true_goal), "what is rewarded is what is asked for"
 
 
-class SleepyManager:
-    """A manager whose machine slept, so that its first trial was taken away from it"""
+class SleepyWorker(Worker):
+    """A worker whose machine sleeps in its first trial, which is given to another meanwhile"""
 
-    env_name = type("EnvironmentName", (), {"gym_id": ENV_ID})
-    n_jobs, n_trials, storage, study_name = 1, 3, None, None
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def hyperparameters_optimization(self) -> None:
-        self.asked.append(self.n_trials)
-        if len(self.asked) == 1:
-            self.worker.n_trials += 1
-            raise ValueError("Cannot tell a FAIL trial.")
+    def _train(self, trial: optuna.Trial) -> float:
+        trial.set_user_attr(RECORD, {"env": ENV_ID})
+        if trial.number == 0:
+            self.study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            # Whether the worker notices before its end, or not
+            if self.manager.reports:
+                trial.report(1.0, 1)
+        return float(trial.number)
 
 
-def test_a_worker_that_slept_goes_on(capsys):
-    manager = SleepyManager()
-    manager.worker = Worker(manager, {}, None)
-    manager.worker.optimize()
-    assert manager.asked == [3, 2]
-    assert "was given to another" in capsys.readouterr().out
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_worker_that_slept_goes_on(reports, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker = SleepyWorker(manager_of(ENV_ID, reports=reports), {})
+    worker.optimize()
+    assert capsys.readouterr().out.count("was given to another") == 1
+    states = [trial.state for trial in worker.study.trials]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert len(list(tmp_path.glob("ppo/report_*.csv"))) == 1
+
+
+class BrokenWorker(Worker):
+    """A worker with whom every trial crashes"""
+
+    def _train(self, trial: optuna.Trial) -> float:
+        raise ValueError("Cannot tell a FAIL trial.")
+
+
+def test_a_worker_with_whom_every_trial_crashes_gives_up(capsys):
+    """Also where the error says what Optuna says of trials that were taken away"""
+    worker = BrokenWorker(manager_of(ENV_ID, n_trials=MAX_FAILURES + 5), {})
+    with pytest.raises(RuntimeError, match=f"last {MAX_FAILURES} trials .* ValueError: Cannot tell a FAIL trial"):
+        worker.optimize()
+    assert len(worker.study.trials) == MAX_FAILURES
+    assert "was given to another" not in capsys.readouterr().out
+
+
+def test_a_study_of_another_length_is_refused(tmp_path):
+    storage = str(tmp_path / "study.log")
+    options = {"storage": storage, "study_name": "one", "n_trials": 0}
+    with pytest.raises(UnfinishedStudyError):
+        Worker(manager_of(ENV_ID, **options), {}).optimize()
+    with pytest.raises(StudyNotFoundError, match=r"'n_timesteps': 512.*cannot go on with.*'n_timesteps': 1024"):
+        Worker(manager_of(ENV_ID, n_timesteps=1024, **options), {}).optimize()
+
+
+@pytest.mark.parametrize("mode", my_robot.MODES)
+def test_a_body_of_a_user_is_tuned_and_examined_as_ours_are(mode):
+    ours, theirs = (Worker(manager_of(f"{name}{mode}-v0"), {}) for name in ("MimicReacherPlane", "MyArm"))
+    assert ours.tunes_reward == theirs.tunes_reward == (mode != "Sparse")
+    assert ours.offer.is_scored_by_pose
+    assert theirs.offer.is_scored_by_pose
+    told = manager_of(f"MyArm{mode}-v0", env_kwargs={"reward_weights": {"sparse": 1.0}})
+    assert not Worker(told, {}).tunes_reward, "what the command line says stays"
+
+
+def test_an_entry_names_the_packages_that_it_needs(tmp_path):
+    record = {
+        "env": "MyArm-v0",
+        "algo": "ppo",
+        "seed": 3,
+        "entry": {"gamma": 0.5},
+        "measure": "",
+        "gym_packages": ["my_robot"],
+    }
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={RECORD: record}))
+    command = write_entry(study.trials[0], study, tmp_path / "entry.yml")
+    assert "--env MyArm-v0 --gym-packages my_robot --conf-file" in command
+    assert command in (tmp_path / "entry.yml").read_text()
 
 
 @pytest.fixture
@@ -256,7 +325,7 @@ def storage(tmp_path) -> str:
         ("empty", [], "no finished trial. Its trials: none at all"),
         ("failed", [], "1 fail(.|\n)*trial 0: ValueError: too bad"),
         ("failed", ["--env", WALK_ID], f"tuned {ENV_ID}, not {WALK_ID}"),
-        ("foreign", [], "no trial with an id of sb3_mimic"),
+        ("foreign", [], "no trial of sb3_mimic"),
         ("empty", ["--storage", "missing.log"], "no journal file missing.log"),
         ("empty", ["--storage", "sqlite:///missing.db"], "no file missing.db"),
         ("empty", ["--storage", "nonsense"], "storage nonsense cannot be opened"),

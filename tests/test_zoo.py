@@ -60,6 +60,7 @@ def assert_trained_with_our_hyperparameters(run: Path) -> None:
     assert model.policy.translator.optimizer.state_dict()["state"], "the translator was trained"
 
 
+@pytest.mark.slow
 def test_train_enjoy_and_imitate_from_a_checkout(run_python, tmp_path):
     train = run_python(*CARD_COMMAND, "-n", "2048", cwd=tmp_path)
     assert str(hyperparams_file("ppo")) in train
@@ -80,6 +81,7 @@ def test_train_enjoy_and_imitate_from_a_checkout(run_python, tmp_path):
     assert "joint error" in imitate
 
 
+@pytest.mark.slow
 def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
     where = run_python("-c", "import sb3_mimic; print(sb3_mimic.__file__)", python=installed_python, cwd=tmp_path)
     assert str(REPOSITORY) not in where
@@ -97,6 +99,7 @@ def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
     assert "pose taken" in run_python("-m", "sb3_mimic", *imitate, python=installed_python, cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", find_agents())
 def test_enjoy_replays_the_shipped_agents(env_id, run_python):
     enjoy = run_python(
@@ -121,6 +124,7 @@ def test_shipped_agents_are_small_and_say_what_they_can_do(env_id):
     assert "log_folder\n    - logs\n" in (folder / env_id / "args.yml").read_text(), "nobody's own folder"
 
 
+@pytest.mark.slow
 def test_optimize_keeps_extractor_and_translator(run_python, tmp_path):
     printed = run_python(
         # Long enough for a whole rollout, however long the sampled ones are
@@ -137,6 +141,7 @@ def test_optimize_keeps_extractor_and_translator(run_python, tmp_path):
         assert policy.translator.optimizer.state_dict()["state"], "the translator was trained"
 
 
+@pytest.mark.slow
 def test_conf_file_and_foreign_ids_are_left_alone(run_python, tmp_path):
     ours = yaml.safe_load(hyperparams_file("ppo").read_text())[ENV_ID]
     (tmp_path / "mine.yml").write_text(yaml.safe_dump({ENV_ID: ours | {"n_envs": 2, "n_steps": 32, "batch_size": 64}}))
@@ -165,6 +170,7 @@ def test_every_id_has_hyperparameters_that_are_data(algo, algorithm, ids):
             assert not isinstance(entry.get(key), str), "rl-zoo3 would evaluate it"
 
 
+@pytest.mark.slow
 def test_recurrent_policies_train_on_and_are_optimized(run_python, tmp_path):
     """Trained, stopped, continued, replayed and tuned, with an id that can only see its goal"""
     env_id = "MimicReacherPlanePixels-v0"
@@ -185,6 +191,7 @@ def test_recurrent_policies_train_on_and_are_optimized(run_python, tmp_path):
         assert policy.translator is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["Pixels", "Fused", "Sparse"])
 def test_every_mode_trains_and_is_replayed(mode, run_python, tmp_path):
     env_id = f"MimicHalfHumanoid{mode}-v0"
@@ -201,17 +208,84 @@ def test_an_unknown_zoo_is_warned_of(monkeypatch):
         zoo.install()
 
 
-def test_installing_twice_wraps_once():
-    from rl_zoo3.exp_manager import ExperimentManager
-
-    from sb3_mimic.zoo import install as zoo
-
-    zoo.install()
-    once = ExperimentManager.read_hyperparameters
-    zoo.install()
-    assert ExperimentManager.read_hyperparameters is once
+ARM = "MyArmPixels-v0"
+# The folder of my_robot.py
+WITH_ARM = {"env": {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])}}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("vec_env", ["dummy", "subproc"])
+def test_a_body_of_a_user_trains_goes_on_and_is_replayed(vec_env, run_python, tmp_path):
+    """With nothing but its package: stacked frames, arguments and wrappers from the command line are replayed too"""
+    which = ("--algo", "ppo", "--env", ARM, "--gym-packages", "my_robot")
+    train = ("-m", "rl_zoo3.train", *which, "--seed", "1", "--vec-env", vec_env)
+    params = ("n_envs:2", "n_steps:64", "env_kwargs:{'reward_weights': {'sparse': 1.0}}")
+    wrapper = "env_wrapper:[{'gymnasium.wrappers.TimeLimit': {'max_episode_steps': 40}}]"
+    run_python(*train, "-n", "256", "--save-freq", "128", "-params", *params, wrapper, cwd=tmp_path, **WITH_ARM)
+    run = tmp_path / "logs" / "ppo" / f"{ARM}_1"
+    checkpoints = sorted(path.name for path in run.glob("*_steps.zip"))
+    assert checkpoints == ["rl_model_128_steps.zip", "rl_model_256_steps.zip"]
+    assert all((run / name).with_suffix(".state.npz").is_file() for name in checkpoints)
+
+    config = ("--conf-file", str(run / ARM / "config.yml"))
+    again = run_python(*train, "-n", "384", "-i", str(run / checkpoints[-1]), *config, cwd=tmp_path, **WITH_ARM)
+    assert "Continuing" in again
+    assert "at step 256 of 384" in again
+    first, second = (tmp_path / "logs" / "ppo" / f"{ARM}_{number}" / ARM / "config.yml" for number in (1, 2))
+    assert first.read_text() == second.read_text(), "the same hyperparameters"
+
+    replay = ("--exp-id", "1", "--load-checkpoint", "128", "-f", "logs", "-n", "80")
+    enjoy = run_python("-m", "rl_zoo3.enjoy", *which, *replay, "--no-render", cwd=tmp_path, **WITH_ARM)
+    assert "The running statistics are those of rl_model_128_steps.zip" in enjoy
+    assert "Episode Length 40" in enjoy
+    recorded = ("-m", "sb3_mimic", "zoo", "record_video", *which, *replay, "-o", "videos")
+    printed = run_python(*recorded, cwd=tmp_path, **WITH_ARM)
+    assert "The running statistics are those of rl_model_128_steps.zip" in printed
+    assert next((tmp_path / "videos").glob("*.mp4")).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_an_id_of_others_is_continued_exactly(run_python, tmp_path):
+    train = (
+        "-m",
+        "rl_zoo3.train",
+        "--algo",
+        "ppo",
+        "--env",
+        "CartPole-v1",
+        "--gym-packages",
+        "sb3_mimic",
+        "--eval-freq",
+        "-1",
+    )
+    params = ("n_envs:1", "n_steps:64", "callback:'sb3_mimic.checkpoints.RunStateCallback'")
+    run_python(*train, "-n", "128", "--save-freq", "64", "-params", *params, cwd=tmp_path)
+    run = tmp_path / "logs" / "ppo" / "CartPole-v1_1"
+    assert (run / "rl_model_64_steps.zip").is_file()
+    again = run_python(*train, "-n", "192", "-i", str(run / "rl_model_128_steps.zip"), "-params", *params, cwd=tmp_path)
+    assert "at step 128 of 192" in again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imports", ["import rl_zoo3.cli, sb3_mimic", "import rl_zoo3.cli"])
+def test_the_script_of_the_zoo_knows_us(imports, run_python, tmp_path):
+    """``rl_zoo3 train``, here without seaborn, which it wants for its plots alone"""
+    start = f"""
+import sys, types
+sys.modules["seaborn"] = types.SimpleNamespace(set=lambda: None)
+{imports}
+rl_zoo3.cli.main()
+"""
+    which = ("--algo", "ppo", "--env", ENV_ID, "--gym-packages", "sb3_mimic")
+    train = run_python("-c", start, "train", *which, "-n", "512", "-params", "n_envs:2", "n_steps:64", cwd=tmp_path)
+    assert str(hyperparams_file("ppo")) in train
+    assert next((tmp_path / "logs" / "ppo" / f"{ENV_ID}_1").glob("*.state.npz"))
+    enjoy = run_python("-c", start, "enjoy", *which, "-n", "100", "--no-render", cwd=tmp_path)
+    assert "Taking the agent that comes with sb3_mimic" in enjoy
+    assert "Success rate: 100" in enjoy
+
+
+@pytest.mark.slow
 def test_an_algorithm_without_hyperparameters_is_refused(run_python, tmp_path):
     command = [part if part != "ppo" else "sac" for part in CARD_COMMAND]
     printed = run_python(*command, "-n", "64", expect=1, cwd=tmp_path)

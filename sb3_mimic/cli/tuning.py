@@ -22,7 +22,8 @@ def add_commands(commands: Any) -> None:
 
 def _tuned(args: argparse.Namespace) -> None:
     from sb3_mimic.pictures.files import check_output
-    from sb3_mimic.tuning.storage import best_trial, load_study, write_entry
+    from sb3_mimic.tuning.results import best_trial, write_entry
+    from sb3_mimic.tuning.storage import load_study
 
     output = args.output or Path(f"{args.study}.yml")
     check_output(output)

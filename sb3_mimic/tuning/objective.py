@@ -4,14 +4,15 @@ import copy
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, sync_envs_normalization
 
 from sb3_mimic import keys
-from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.translator.base import Translator
+from sb3_mimic.tuning.environment import REWARD_WEIGHTS, probe
 
 # All trials are examined with the same poses: neither those of a training nor those of another measure
 EXAMINATION_SEED = 700_000
@@ -47,12 +48,17 @@ class GoalFromPicture(gym.Wrapper[Any, Any, Any, Any]):
         return self._seen(observation), *rest
 
     def _seen(self, observation: Any) -> Any:
-        return observation if self._read is None else {**observation, keys.DESIRED_GOAL: self._read}
+        if self._read is None:
+            return observation
+        # Where only the first parts of a state are read, the rest is known
+        rest = observation[keys.DESIRED_GOAL][len(self._read) :]
+        return {**observation, keys.DESIRED_GOAL: np.concatenate([self._read, rest])}
 
 
 class Examination:
     """
-    Scores a model: with the same poses and the same reward for every trial, whatever reward it was trained by.
+    Scores a model: with the same poses and the same reward for every trial, whatever reward it was trained by. Where the
+    environment measures no poses or takes no other reward, with its own.
 
     :param manager: The zoo's manager of the training
     """
@@ -65,13 +71,12 @@ class Examination:
     def make_envs(self, n_envs: int) -> VecEnv:
         """:return: Environments to examine in, wrapped as those of the training are"""
         manager = copy.copy(self._manager)
-        vars(manager).pop("create_envs", None)
         manager.seed = EXAMINATION_SEED
         manager.vec_env_class = DummyVecEnv
-        if manager.env_name.gym_id in POSE_IDS:
-            manager.eval_env_kwargs = {**manager.eval_env_kwargs, "reward_weights": SCORED_REWARD}
-            observed = gym.spec(manager.env_name.gym_id).kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS)
-            if {keys.DESIRED_GOAL, keys.DESIRED_IMAGE} <= set(observed):
+        offer = probe(manager.env_name.gym_id, manager.eval_env_kwargs)
+        if offer.is_scored_by_pose:
+            manager.eval_env_kwargs = {**manager.eval_env_kwargs, REWARD_WEIGHTS: SCORED_REWARD}
+            if {keys.DESIRED_GOAL, keys.DESIRED_IMAGE} <= offer.keys:
                 inner = manager.env_wrapper or (lambda env: env)
                 manager.env_wrapper = lambda env: GoalFromPicture(inner(env), self)
         self.envs = manager.create_envs(n_envs, eval_env=True)
@@ -107,17 +112,14 @@ class FinalScore(BaseCallback):
     Examines the model that a trial ends with: the zoo's last evaluation comes before the last updates.
 
     :param examination: The examination
-    :param seed: Of the trial
     """
 
-    def __init__(self, examination: Examination, seed: int):
+    def __init__(self, examination: Examination):
         super().__init__()
-        self.examination, self.seed = examination, seed
+        self.examination = examination
         self.score = float("nan")
 
     def _init_callback(self) -> None:
-        # The zoo gives the models of trials no seed, and other callbacks take theirs from the model
-        self.model.seed = self.seed
         self.examination.attach(self.model)
 
     def _on_step(self) -> bool:

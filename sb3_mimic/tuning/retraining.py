@@ -1,27 +1,27 @@
-"""Trains by the entry of a trial, to see whether it keeps its promise."""
+"""Trains by the entry of a trial, to see whether it gets the same score again."""
 
 import argparse
 from pathlib import Path
 
+import torch as th
 from optuna.trial import FrozenTrial
 from rl_zoo3.exp_manager import ExperimentManager
 
 from sb3_mimic.tuning.objective import Examination
 from sb3_mimic.tuning.storage import RECORD
-from sb3_mimic.zoo.install import install
 
 
 def retrain(trial: FrozenTrial, conf_file: Path, log_folder: Path) -> float:
     """
-    Train by a written entry, as ``rl_zoo3.train`` does.
+    Trains by a written entry, as ``rl_zoo3.train`` does.
 
     :param trial: The trial that it was written from
     :param conf_file: The YAML file
     :param log_folder: Where the run goes
     :return: The score of what was trained: that of the trial
     """
-    # The zoo was not there when sb3_mimic was imported
-    install()
+    # As trials are
+    th.set_num_threads(1)
     record = trial.user_attrs[RECORD]
     manager = ExperimentManager(
         argparse.Namespace(num_threads=-1),

@@ -1,5 +1,6 @@
 """Random numbers of trials: the same for the same study and trial, whichever worker runs it."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 # Trials train with seeds below: those above are for measures
@@ -21,6 +22,25 @@ def trial_seed(seed: int, number: int) -> int:
     :return: Seed of the trial, the same whichever worker runs it
     """
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) % N_SEEDS
+
+
+def make_sampler(manager: Any) -> BaseSampler:
+    """
+    Makes the sampler of a study.
+
+    :param manager: The zoo's manager, which says which
+    :return: One that draws the same for the same trial, where that can be had
+    """
+    samplers: dict[str, Callable[..., BaseSampler]] = {
+        "random": RandomSampler,
+        "tpe": functools.partial(TPESampler, n_startup_trials=manager.n_startup_trials, multivariate=True),
+    }
+    if manager.n_jobs != 1:
+        warnings.warn("Trials in threads share their random numbers: with --n-jobs they cannot be repeated. Start several"
+                      " workers instead, with --n-jobs 1, on one --storage and --study-name.")  # fmt: skip
+    if manager.n_jobs != 1 or manager.sampler not in samplers:
+        return manager._create_sampler(manager.sampler)  # type: ignore[no-any-return]
+    return SeededSampler(samplers[manager.sampler], manager.seed)
 
 
 class SeededSampler(BaseSampler):

@@ -1,14 +1,13 @@
-"""What a study may try: for each id a bounded search space, every point of which is an entry for a YAML file."""
+"""What a study may try: a bounded search space around an entry, every point of which is an entry for a YAML file."""
 
 import copy
 from typing import Any
 
-import gymnasium as gym
 from rl_zoo3.utils import get_class_by_name
 
-from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.policies import RecurrentStatePolicy, StatePolicy
+from sb3_mimic.tuning.environment import REWARD_WEIGHTS
 
 #: Hyperparameters of one id, as rl-zoo3 reads them from a YAML file
 Entry = dict[str, Any]
@@ -21,23 +20,22 @@ NET_ARCHS: dict[str, list[int]] = {"tiny": [64], "small": [64, 64], "medium": [2
 PROGRESS = "joint_progress"
 
 
-def suggest(trial: Any, env_id: str, entry: Entry, n_timesteps: int, tunes_reward: bool = True) -> Entry:
+def suggest(trial: Any, entry: Entry, n_timesteps: int, tunes_reward: bool = True) -> Entry:
     """
-    Draw hyperparameters for one trial. What the id does not have is not drawn: no translator without pictures, no reward
-    where a sparse one is the point of the id, and nothing but PPO's own where the policy is SB3's.
+    Draws hyperparameters for one trial. What the entry does not have is not drawn: no translator where none is trained, and
+    nothing but PPO's own where the policy is SB3's.
 
     :param trial: An Optuna trial
-    :param env_id: One of ours
     :param entry: Hyperparameters to start from; those that are not tuned stay
     :param n_timesteps: Steps of the trial
-    :param tunes_reward: Whether to draw the weights of the reward's terms
+    :param tunes_reward: Whether to draw the weights of the reward's terms, which the environment then takes
     :return: A whole entry, plain data
     :raises TypeError: When the entry's ``policy_kwargs`` are text, which nothing can be added to
     """
     tuned = copy.deepcopy(entry) | _suggest_ppo(trial, entry, n_timesteps) | {"n_timesteps": n_timesteps}
     policy_kwargs = tuned.setdefault("policy_kwargs", {})
     if not isinstance(policy_kwargs, dict):
-        raise TypeError(f"To tune {env_id}, write its policy_kwargs as a YAML mapping, not as text: {policy_kwargs!r}")
+        raise TypeError(f"To be tuned, policy_kwargs must be a mapping in the YAML file, not text: {policy_kwargs!r}")
     net_arch = NET_ARCHS[trial.suggest_categorical("net_arch", list(NET_ARCHS))]
     policy_kwargs["net_arch"] = {"pi": list(net_arch), "vf": list(net_arch)}
     policy = get_class_by_name(entry["policy"]) if "." in entry["policy"] else None
@@ -47,13 +45,13 @@ def suggest(trial: Any, env_id: str, entry: Entry, n_timesteps: int, tunes_rewar
         if issubclass(policy.default_features_extractor_class, StateExtractor):
             width = trial.suggest_categorical("extractor_width", [0, 64, 128, 256])
             _within(policy_kwargs, "features_extractor_kwargs")["net_arch"] = [width] if width else []
-        else:
+        elif "translator_class" not in policy_kwargs:
             # Its eyes are the translator
             width = trial.suggest_categorical("extractor_width", [8, 16, 24])
             _within(policy_kwargs, "translator_kwargs")["channels"] = [width, 2 * width, 4 * width, 8 * width]
     _suggest_translator(trial, tuned)
-    if tunes_reward and env_id in POSE_IDS and "reward_weights" not in gym.spec(env_id).kwargs:
-        _within(tuned, "env_kwargs")["reward_weights"] = _suggest_reward(trial)
+    if tunes_reward:
+        _within(tuned, "env_kwargs")[REWARD_WEIGHTS] = _suggest_reward(trial)
     return tuned
 
 

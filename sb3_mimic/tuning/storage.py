@@ -1,4 +1,4 @@
-"""Where studies are kept, how workers that died are noticed, and what the best trial of a study was."""
+"""Where studies are kept, and how workers that died are noticed."""
 
 import os
 import time
@@ -9,14 +9,13 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-import yaml
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sb3_mimic.errors import StorageError, StudyNotFoundError, UnfinishedStudyError
+from sb3_mimic.errors import StorageError, StudyNotFoundError
 
 #: Environment variable: seconds between two signs of life of a worker
 HEARTBEAT_VARIABLE, HEARTBEAT = "SB3_MIMIC_HEARTBEAT", 60
@@ -56,18 +55,7 @@ class Retry(RetryHeartbeatStaleTrialCallback):
         print(f"The worker of trial {trial.number} died: {fate}", flush=True)
 
 
-class _Opened:
-    """rl-zoo3 takes what it is given as storage for text, and asks whether it is the name of a journal file."""
-
-    def endswith(self, suffix: str) -> bool:
-        return False
-
-
-class WatchedDatabase(RDBStorage, _Opened):
-    """A database in which the trials of dead workers are noticed."""
-
-
-class WatchedJournal(JournalStorage, BaseHeartbeat, _Opened):
+class WatchedJournal(JournalStorage, BaseHeartbeat):
     """
     A journal file in which the trials of dead workers are noticed; Optuna's own knows no signs of life. Machines that share
     it must agree on the time.
@@ -125,11 +113,11 @@ def open_storage(storage: str, must_exist: bool = False) -> BaseStorage:
         ) from error
 
 
-def _open_database(url: str, retry: Retry, must_exist: bool, attempts: int = 5) -> WatchedDatabase:
+def _open_database(url: str, retry: Retry, must_exist: bool, attempts: int = 5) -> RDBStorage:
     interval = heartbeat_interval()
     try:
         return _quietly(  # type: ignore[no-any-return]
-            WatchedDatabase,
+            RDBStorage,
             url,
             # Who only reads keeps no connection; one that broke while a trial was running is made anew
             engine_kwargs={"poolclass": sqlalchemy.NullPool} if must_exist else {"pool_pre_ping": True},
@@ -180,49 +168,3 @@ def load_study(storage: str, study_name: str) -> optuna.Study:
         raise StorageError(
             f"{_without_password(storage)} holds no studies. Give the --storage that the study was made with."
         ) from error
-
-
-def best_trial(study: optuna.Study, env_id: str | None = None) -> FrozenTrial:
-    """
-    :param study: A study of ours
-    :param env_id: The id that was tuned, to be sure; by default whatever it was
-    :return: Its best finished trial, with what it was under ``user_attrs["sb3_mimic"]``
-    :raises StudyNotFoundError: When the study was not made by us, or with another id
-    :raises UnfinishedStudyError: When none has finished
-    """
-    trials = study.get_trials(deepcopy=False)
-    ours = [trial for trial in trials if RECORD in trial.user_attrs]
-    tuned = sorted({trial.user_attrs[RECORD]["env"] for trial in ours})
-    if trials and not ours:
-        raise StudyNotFoundError(f"Study '{study.study_name}' has no trial with an id of sb3_mimic: it was made for others.")
-    if env_id is not None and tuned and env_id not in tuned:
-        raise StudyNotFoundError(f"Study '{study.study_name}' tuned {', '.join(tuned)}, not {env_id}.")
-    finished = [trial for trial in ours if trial.state == TrialState.COMPLETE]
-    if not finished:
-        states = [trial.state.name.lower() for trial in trials]
-        counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states))) or "none at all"
-        errors = "".join(f"\n  trial {t.number}: {t.user_attrs['error']}" for t in ours[-3:] if "error" in t.user_attrs)
-        raise UnfinishedStudyError(
-            f"Study '{study.study_name}' has no finished trial. Its trials: {counts}. Let it run for longer.{errors}"
-        )
-    return max(finished, key=lambda trial: trial.values[0])
-
-
-def write_entry(trial: FrozenTrial, study: optuna.Study, file: Path) -> str:
-    """
-    :param trial: A trial of ours
-    :param study: Its study
-    :param file: A YAML file to make
-    :return: The command that trains by it
-    :raises FileExistsError: When the file is there: it may hold the entries of other ids
-    """
-    if file.exists():
-        raise FileExistsError(f"{file} exists, and may hold entries of other ids. Choose another name with -o.")
-    record = trial.user_attrs[RECORD]
-    command = (
-        f"python -m rl_zoo3.train --algo {record['algo']} --env {record['env']} --gym-packages sb3_mimic"
-        f" --conf-file {file} --seed {record['seed']}"
-    )
-    header = f"# Trial {trial.number} of study {study.study_name}, with a score of {trial.value}. {record['measure']}\n"
-    file.write_text(f"{header}# {command}\n" + yaml.safe_dump({record["env"]: record["entry"]}, sort_keys=False))
-    return command

@@ -1,5 +1,6 @@
 """Runs scripts of rl-zoo3 that know no --gym-packages, and so would not know our environments."""
 
+import argparse
 import importlib
 import importlib.util
 import runpy
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sb3_mimic.errors import UnknownScriptError
-from sb3_mimic.zoo import install as zoo
+from sb3_mimic.zoo.install import install
 
 SCRIPTS = {
     "record_video": "rl_zoo3.record_video",
@@ -30,10 +31,10 @@ PLOTTING = ("seaborn", "matplotlib")
 
 def run_zoo_script(name: str, arguments: Sequence[str]) -> None:
     """
-    Run a script as ``python -m rl_zoo3.NAME`` would, with our environments registered.
+    Runs a script as ``python -m rl_zoo3.NAME`` would, with our environments registered, and yours.
 
     :param name: One of :data:`SCRIPTS`
-    :param arguments: Its command line
+    :param arguments: Its command line, and ``--gym-packages`` with the packages that register yours
     :raises UnknownScriptError: When there is no such script, it does not work from here, or lacks a package
     """
     if name not in SCRIPTS:
@@ -42,12 +43,17 @@ def run_zoo_script(name: str, arguments: Sequence[str]) -> None:
     missing = [package for package in PLOTTING if importlib.util.find_spec(package) is None]
     if missing and ".plots." in SCRIPTS[name]:
         raise UnknownScriptError(f"{name} needs {', '.join(missing)}. Install with: pip install {' '.join(missing)}")
-    _run(SCRIPTS[name], arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--gym-packages", nargs="+", default=[])
+    known, rest = parser.parse_known_args(list(arguments))
+    for package in known.gym_packages:
+        importlib.import_module(package)
+    _run(SCRIPTS[name], rest)
 
 
 def train(arguments: Sequence[str]) -> None:
     """
-    Run ``rl_zoo3.train``.
+    Runs ``rl_zoo3.train``.
 
     :param arguments: Its command line
     """
@@ -55,9 +61,9 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:
-    # What we teach the zoo, we teach what is already imported
+    # Only an rl-zoo3 that is in use is taught
     importlib.import_module("rl_zoo3.exp_manager")
-    zoo.install()
+    install()
     before = sys.argv
     sys.argv = [module, *arguments]
     try:

@@ -1,0 +1,233 @@
+"""What a running rl-zoo3 is taught: one subclass of its manager."""
+
+import copy
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from pprint import pprint
+from typing import Any
+
+import torch as th
+from rl_zoo3 import exp_manager
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
+
+from sb3_mimic import keys
+from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
+from sb3_mimic.checkpoints.state_file import fingerprint
+from sb3_mimic.errors import (
+    DamagedAgentError,
+    HyperparametersError,
+    InterruptedRunError,
+    RunStateError,
+    StudyNotFoundError,
+)
+from sb3_mimic.pose import JOINTS
+from sb3_mimic.runs.arguments import read_hyperparameters
+from sb3_mimic.runs.shipped import hyperparams_file
+from sb3_mimic.tuning.environment import probe
+from sb3_mimic.zoo.entries import algorithms_of, entry_for, our_entry, read_entries, similar_id
+
+Entry = dict[str, Any]
+
+# Of which the search space is ours; others are tuned as rl-zoo3 does it
+TUNED_ALGOS = ("ppo", "ppo_lstm")
+POLICIES = "sb3_mimic.policies."
+
+
+class MimicZooManager(exp_manager.ExperimentManager):
+    """
+    rl-zoo3's manager of a training, which also knows our hyperparameters, continues runs exactly, and runs our studies.
+
+    Ids of others keep the zoo's hyperparameters. A ``RunStateCallback`` among the callbacks gets the folder, the
+    ``--save-freq`` and the ``-i`` of the run, whatever its id. Arguments are those of the zoo's ``ExperimentManager``.
+    """
+
+    #: Whether what is trained is ours: by its policy, or by its id
+    is_ours = False
+
+    def setup_experiment(self) -> tuple[BaseAlgorithm, Entry] | None:
+        """
+        Prepares the training, once the agent that it is to go on from is known to be whole.
+
+        :return: The model and its hyperparameters; None where they are to be optimised
+        :raises DamagedAgentError: When that agent is damaged
+        """
+        agent = Path(self.trained_agent)
+        if self.continue_training:
+            try:
+                fingerprint(agent)
+            except RunStateError as error:
+                whole = [str(path) for path in checkpoints_in(agent.parent) if path != agent]
+                cure = f"There are: {', '.join(whole)}." if whole else f"There is no other in {agent.parent}."
+                raise DamagedAgentError(f"{error} {cure}") from error
+        return super().setup_experiment()
+
+    def read_hyperparameters(self) -> tuple[Entry, Entry]:
+        """
+        Finds the hyperparameters of the training: a run's own, ours, or the zoo's.
+
+        :return: Hyperparameters, and the same in the order in which they are saved
+        :raises HyperparametersError: When there are none
+        """
+        if self.trial_id is not None and self.storage and self.study_name:
+            # The zoo itself leaves out trial 0
+            print(f"Loading trial {self.trial_id} of study {self.study_name}")
+            trial = self.load_trial(self.storage, self.study_name, self.trial_id)
+            self.custom_hyperparams = {**trial, **(self.custom_hyperparams or {})}
+            self.trial_id = None
+        entry = self._find_entry()
+        hyperparams, saved = super().read_hyperparameters() if entry is None else self._overridden(entry)
+        env_id = self.env_name.gym_id
+        self.is_ours = self.is_ours or str(saved.get("policy")).startswith(POLICIES) or bool(algorithms_of(env_id))
+        if self.is_ours:
+            self._set_state_dim(hyperparams, saved)
+            if getattr(self.args, "num_threads", -1) < 0:
+                # Small networks are fastest on one thread; the translator takes more for itself
+                th.set_num_threads(1)
+            self.show_progress = not self.optimize_hyperparameters
+        #: As they stand before rl-zoo3 makes objects of them
+        self.entry = copy.deepcopy(dict(saved))
+        return hyperparams, saved
+
+    def _find_entry(self) -> Entry | None:
+        """:return: Hyperparameters that the zoo would not find, or None where it does"""
+        config, env_id = Path(self.config), self.env_name.gym_id
+        if config.suffix in (".yml", ".yaml") and not config.is_file():
+            raise HyperparametersError(
+                f"There is no file {config}, seen from {Path.cwd()}. Give the path of one to --conf-file."
+            )
+        if config.name == "config.yml" and (config.parent / "args.yml").is_file():
+            print(f"Loading the hyperparameters of the run: {config}")
+            return read_hyperparameters(config.parent.parent, config.parent.name)
+        # The zoo looks in its package, or at the top of its checkout
+        if config not in [root / "hyperparams" / f"{self.algo}.yml" for root in Path(exp_manager.__file__).parents[:2]]:
+            return None
+        similar = None
+        if our_entry(self.algo, env_id) is None and not algorithms_of(env_id):
+            if self._is_atari or env_id in read_entries(config):
+                return None
+            similar = similar_id(env_id, probe(env_id, self.env_kwargs))
+            if similar is None:
+                return None
+            print(f"{env_id} has no hyperparameters of its own, and takes those of {similar}")
+        self.is_ours = True
+        print(f"Loading hyperparameters from: {hyperparams_file(self.algo)}")
+        return entry_for(self.algo, env_id, similar)
+
+    def _overridden(self, entry: Entry) -> tuple[Entry, Entry]:
+        """:return: An entry with all that the command line changes, as the zoo does it, and the same in order"""
+        hyperparams = {**entry, **(self.custom_hyperparams or {})}
+        if "env_kwargs" in hyperparams and self.env_kwargs:
+            hyperparams["env_kwargs"] = self.env_kwargs
+        saved = OrderedDict((key, hyperparams[key]) for key in sorted(hyperparams))
+        print("Default hyperparameters for environment (ones being tuned will be overridden):")
+        pprint(saved)
+        return hyperparams, saved
+
+    def _set_state_dim(self, hyperparams: Entry, saved: Entry) -> None:
+        """Says how much a translator is to read, where the observation does not and it is not one number an action."""
+        policy_kwargs = hyperparams.get("policy_kwargs") or {}
+        if not str(hyperparams.get("policy")).startswith(POLICIES) or not isinstance(policy_kwargs, dict):
+            return
+        offer = probe(self.env_name.gym_id, {**(hyperparams.get("env_kwargs") or {}), **self.env_kwargs})
+        is_hidden = keys.IMAGE in offer.keys and keys.ACHIEVED_GOAL not in offer.keys
+        if not is_hidden or offer.layout is None or JOINTS not in offer.layout or offer.layout[JOINTS].size == offer.n_actions:
+            return
+        translator_kwargs = {"state_dim": offer.layout[JOINTS].size, **(policy_kwargs.get("translator_kwargs") or {})}
+        for each in (hyperparams, saved):
+            each["policy_kwargs"] = {**policy_kwargs, "translator_kwargs": translator_kwargs}
+
+    def _preprocess_hyperparams(
+        self, hyperparams: Entry
+    ) -> tuple[Entry, Callable[..., Any] | None, list[BaseCallback], Callable[..., Any] | None]:
+        prepared = super()._preprocess_hyperparams(hyperparams)
+        if self.is_ours and self._eval_env_kwargs_args is None:
+            # The zoo would evaluate in another environment than it trains in
+            self.eval_env_kwargs = self.env_kwargs
+        return prepared
+
+    def create_callbacks(self) -> None:
+        """Makes the zoo's callbacks, and hands a ``RunStateCallback`` what it needs to know of the run."""
+        save_freq = self.save_freq
+        super().create_callbacks()  # type: ignore[no-untyped-call]
+        ours = self._run_state()
+        if ours is None or self.optimize_hyperparameters:
+            return
+        ours.save_path = ours.save_path or self.save_path
+        if save_freq > 0:
+            ours.save_freq = save_freq
+        if self.continue_training:
+            ours.resume_from = self.trained_agent
+        # First, so that whatever else starts with the training finds it as it was
+        others = [each for each in self.callbacks if each is not ours and not isinstance(each, CheckpointCallback)]
+        self.callbacks = [ours, *others]
+        for each in others:
+            if isinstance(each, EvalCallback) and self.normalize:
+                _keep_statistics_of_best(each, self.save_path)
+
+    def _run_state(self) -> RunStateCallback | None:
+        return next((each for each in self.callbacks if isinstance(each, RunStateCallback)), None)
+
+    def learn(self, model: BaseAlgorithm) -> None:
+        """
+        Trains, and says how to go on where that breaks off.
+
+        :param model: The model
+        :raises InterruptedRunError: When a worker of the vectorised environment has died
+        """
+        if self._run_state() is None:
+            super().learn(model)
+            return
+        try:
+            super().learn(model)
+        except (EOFError, ConnectionError) as error:
+            raise InterruptedRunError(
+                f"A worker of the vectorised environment has died ({error!r}), perhaps for want of memory."
+                f" {how_to_continue(Path(self.save_path))}"
+            ) from error
+        except Exception:
+            print(f"The run broke off. {how_to_continue(Path(self.save_path))}", file=sys.stderr)
+            raise
+
+    def load_trial(self, storage: str, study_name: str, trial_id: int | None = None, convert: bool = True) -> Entry:
+        """
+        Reads the hyperparameters of a trial. Trials of ours remember their whole entry.
+
+        :param storage: A journal file or the URL of a database
+        :param study_name: Name of the study
+        :param trial_id: Number of the trial; the best one by default
+        :param convert: Whether to make objects of what the zoo's trials hold
+        :return: Hyperparameters
+        :raises StudyNotFoundError: When there is no such study or trial
+        """
+        from sb3_mimic.tuning.storage import RECORD, load_study
+
+        study = load_study(storage, study_name)
+        if trial_id is not None and not 0 <= trial_id < len(study.trials):
+            raise StudyNotFoundError(
+                f"Study '{study_name}' has no trial {trial_id}, only {len(study.trials)} trials, from 0 on."
+            )
+        trial = study.best_trial if trial_id is None else study.trials[trial_id]
+        if RECORD in trial.user_attrs:
+            return dict(trial.user_attrs[RECORD]["entry"])
+        return super().load_trial(storage, study_name, trial_id, convert)
+
+    def hyperparameters_optimization(self) -> None:
+        """Runs a study: with our search space and examination where what is trained is ours."""
+        if not self.is_ours or self.algo not in TUNED_ALGOS:
+            super().hyperparameters_optimization()
+            return
+        from sb3_mimic.tuning.worker import Worker
+
+        Worker(self, self.entry).optimize()
+
+
+def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
+    """Has the running statistics kept that belong to the best model, beside what is done with it anyway."""
+    on_new_best = CallbackList([BestStatisticsCallback(folder)])
+    if evaluation.callback_on_new_best is not None:
+        on_new_best.callbacks.insert(0, evaluation.callback_on_new_best)
+    on_new_best.parent = evaluation
+    evaluation.callback_on_new_best = on_new_best
