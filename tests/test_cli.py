@@ -228,7 +228,7 @@ def test_errors_that_are_nobodys_fault_are_not_hidden(monkeypatch, tmp_path):
     def fail(*args, **kwargs):
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("sb3_mimic.runs.resuming.find_runs", fail)
+    monkeypatch.setattr("sb3_mimic.runs.folders.find_runs", fail)
     with pytest.raises(ValueError, match="a fault of ours"):
         main(["runs", "-f", str(tmp_path)])
 

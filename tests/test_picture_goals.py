@@ -16,6 +16,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents import Agent
 from sb3_mimic.agents.evaluation import evaluate
 from sb3_mimic.agents.imitation import imitate
+from sb3_mimic.checkpoints import RunStateCallback
 from sb3_mimic.envs.picture_goals import PictureGoals
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.policies import StatePolicy
@@ -204,3 +205,15 @@ def test_mujoco_is_ready_made(mujoco_id):
         PictureGoals.mujoco(env.env, joints=["tail"])
     env.close()
     plain.close()
+
+
+def test_a_training_is_continued_exactly(tmp_path):
+    def weights(model: PPO) -> np.ndarray:
+        return np.concatenate([value.detach().numpy().ravel() for value in model.policy.parameters()])
+
+    env = gym.make(ENV_ID, render_mode="rgb_array")
+    model = PPO(StatePolicy, env, n_steps=24, batch_size=24, seed=1, device="cpu")
+    model.learn(96, callback=RunStateCallback(str(tmp_path), save_freq=48))
+    again = PPO.load(tmp_path / "rl_model_48_steps.zip", gym.make(ENV_ID, render_mode="rgb_array"), device="cpu")
+    again.learn(96, callback=RunStateCallback(str(tmp_path / "again"), resume_from=str(tmp_path / "rl_model_48_steps.zip")))
+    np.testing.assert_array_equal(weights(again), weights(model))

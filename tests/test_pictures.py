@@ -246,7 +246,7 @@ def test_outputs_are_checked_and_written_whole(tmp_path, monkeypatch):
     for path, message in (
         (tmp_path / "missing" / "x.json", "no folder"),
         (tmp_path, "is a folder"),
-        (tmp_path / "x.txt", r"ends in \.json, got"),
+        (tmp_path / "x.txt", r"written as \.json, got"),
     ):
         with pytest.raises(OutputError, match=message):
             check_output(path, (".json",) if path.suffix else ())

@@ -132,6 +132,22 @@ def test_what_is_pushed_is_what_the_zoo_fetches(run, hub, tmp_path, monkeypatch,
     assert theirs.normalization is not None
 
 
+def test_the_card_of_another_environment_says_how_it_is_made():
+    """A command that is copied from a card makes the environment that the agent was trained in"""
+    arguments = {
+        "algo": "tqc", "conf_file": None, "n_timesteps": -1, "trained_agent": "", "gym_packages": ["sb3_mimic", "my_robot"],
+        "env_kwargs": {"gravity": 0.0, "name": "a b"},
+    }  # fmt: skip
+    measured = {"env": "Own-v0", "episodes": 2, "first_seed": 1, "angle_error": SUCCESS, "translator_angle_error": SUCCESS}
+    card = card_of("Own-v0", arguments, measured)
+    assert "--env Own-v0 --gym-packages sb3_mimic my_robot --env-kwargs gravity:0.0 'name:'\"'\"'a b'\"'\"" in card
+    assert "sb3-mimic imitate --algo tqc --env Own-v0 --gym-packages my_robot --image" in card
+    assert "sb3-mimic evaluate --algo tqc --env Own-v0 --gym-packages my_robot --episodes 2" in card
+    assert "| angle error | 0.250 [0.125, 0.500] |" in card
+    metrics = {result.metric_type for result in ModelCard(card).data.eval_results}
+    assert metrics == {"angle_error", "translator_angle_error"}
+
+
 def test_a_dry_run_uploads_nothing_and_a_card_of_ones_own_is_kept(run, hub, tmp_path, capsys):
     (run / "README.md").write_text("My own card\n")
     (run / "translator.safetensors").write_bytes(b"weights")

@@ -2,6 +2,7 @@
 
 import ast
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,16 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
 
     run, name = find_agent(env_id, algo, folder, exp_id), file_name(env_id)
     statistics = run / name / "vecnormalize.pkl"
-    hyperparameters = read_hyperparameters(run, name) if (run / name / "config.yml").is_file() else {}
+    arguments = read_arguments(run, name) if (run / name / "args.yml").is_file() else {}
+    # Whose names the run's files may use: what is imported already is trusted
+    packages = [package for package in arguments.get("gym_packages") or [] if package in sys.modules]
+    hyperparameters = read_hyperparameters(run, name, packages) if (run / name / "config.yml").is_file() else {}
     if not statistics.is_file() and normalizes_observations(hyperparameters.get("normalize")):
         raise DamagedAgentError(
             f"The agent was trained with normalised observations, but its statistics are missing: {statistics}."
             " Without them it would act at random. Put the file back."
         )
-    setting = _setting(env_id, run, hyperparameters)
+    setting = _setting(env_id, arguments, hyperparameters)
     try:
         model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu")
         normalization = _load_statistics(statistics) if statistics.is_file() else None
@@ -111,13 +115,11 @@ def normalizes_observations(normalize: Any) -> bool:
     return bool(normalize.get("norm_obs", True)) if isinstance(normalize, dict) else bool(normalize)
 
 
-def _setting(env_id: str, run: Path, hyperparameters: dict[str, Any]) -> Setting:
-    name = file_name(env_id)
-    arguments = read_arguments(run, name) if (run / name / "args.yml").is_file() else {}
+def _setting(env_id: str, arguments: dict[str, Any], hyperparameters: dict[str, Any]) -> Setting:
     # As the zoo chooses them for an evaluation
     env_kwargs = arguments.get("eval_env_kwargs") or hyperparameters.get("env_kwargs") or arguments.get("env_kwargs") or {}
     if not isinstance(env_kwargs, dict):
-        raise DamagedAgentError(f"The env_kwargs of {run} must be names with values, got {env_kwargs!r}.")
+        raise DamagedAgentError(f"The env_kwargs of this run of {env_id} must be names with values, got {env_kwargs!r}.")
     return Setting(env_id, env_kwargs, hyperparameters.get("env_wrapper"), hyperparameters.get("vec_env_wrapper"))
 
 

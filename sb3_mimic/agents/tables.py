@@ -48,9 +48,16 @@ DIGITS = 3
 
 def titles_of(measures: Measures) -> dict[str, tuple[str, int]]:
     """:return: Every measure that was taken, by name: what it is called, and how many digits it is given with"""
-    own = [name for name, value in measures.items() if isinstance(value, Mapping) and "interval" in value]
+    taken = [name for name, value in measures.items() if isinstance(value, Mapping) and "interval" in value]
+    # Not all that is measured of our own is shown
+    own = [name for name in taken if _stem(name) not in MEASURES]
     known = {name: title for name, title in MEASURES.items() if name in measures}
-    return known | {name: (name.replace("_", " "), DIGITS) for name in own if name not in known}
+    return known | {name: (name.replace("_", " "), DIGITS) for name in own}
+
+
+def _stem(name: str) -> str:
+    """:return: What is measured, however it was measured"""
+    return name.removesuffix("_read_once").removesuffix("_from_image").removeprefix("translator_")
 
 
 def value_of(measures: Measures, name: str) -> str:

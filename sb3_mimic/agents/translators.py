@@ -40,13 +40,11 @@ def give_translator(
         if given[what] != size:
             raise TranslatorFileError(f"{path} does not fit the agent: it reads {what} of {given[what]}, the agent {size}.")
     policy: Any = agent.model.policy
-    parameters = translator.get_constructor_parameters()
-    # The policy gives the size of the state itself, unless it was told
-    if "state_dim" not in (policy.translator_kwargs or {}):
-        parameters.pop("state_dim", None)
-    policy.translator, policy.translator_class, policy.translator_kwargs = translator, translator_class, parameters
-    kwargs = {**(agent.model.policy_kwargs or {}), "translator_class": translator_class, "translator_kwargs": parameters}
-    agent.model.policy_kwargs = kwargs
+    arguments = {"translator_class": translator_class, "translator_kwargs": translator.get_constructor_parameters()}
+    # By the first a zip of the agent is built again, by the second one of the policy alone
+    agent.model.policy_kwargs = {**(agent.model.policy_kwargs or {}), **arguments}
+    policy._translator_arguments = {**policy._translator_arguments, **arguments}
+    policy.translator = translator
     for extractor in policy.modules():
         if isinstance(extractor, PoseReadingExtractor):
             extractor.attach(translator)

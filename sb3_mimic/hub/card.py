@@ -1,11 +1,12 @@
 """An agent's card: what it is, how it was trained and what it can do, in the format of the Hugging Face Hub."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from sb3_mimic.agents.tables import MEASURES, Measures, table_of
+from sb3_mimic.agents.tables import Measures, table_of, titles_of
 
 #: An animation of the agent, where one lies beside its card
 REPLAY = "replay.gif"
@@ -37,8 +38,8 @@ def card_of(
         f"# {name} on {env_id}",
         picture,
         _training(env_id, arguments, measures),
-        _usage(env_id, algo, measures, repo_id),
-        _numbers(env_id, algo, measures, repo_id),
+        _usage(env_id, arguments, measures, repo_id),
+        _numbers(env_id, arguments, measures, repo_id),
     ]
     return _front_matter(name, env_id, measures) + "\n\n".join(section for section in sections if section) + "\n"
 
@@ -54,8 +55,7 @@ def _front_matter(name: str, env_id: str, measures: Measures) -> str:
             metric_name=title,
             metric_value=round(measures[key]["value"], 4),
         )
-        for key, (title, _) in MEASURES.items()
-        if key in measures
+        for key, (title, _) in titles_of(measures).items()
     ]
     data = ModelCardData(
         library_name="stable-baselines3",
@@ -77,8 +77,24 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
             f" for {measures['n_timesteps']:,} steps, in {measures['training_seconds']:.0f} s of wall-clock time, on\n"
             f"{measures['machine']},"
         )
-    command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages sb3_mimic{given}"
+    for name in ("env_kwargs", "eval_env_kwargs"):
+        if arguments.get(name):
+            pairs = " ".join(shlex.quote(f"{key}:{value!r}") for key, value in arguments[name].items())
+            given += f" --{name.replace('_', '-')} {pairs}"
+    packages = " ".join(_packages(arguments))
+    command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages {packages}{given}"
     return f"Trained{effort} by\n\n{first}    {command}"
+
+
+def _packages(arguments: Mapping[str, Any]) -> list[str]:
+    """:return: What registers the environment"""
+    return list(arguments.get("gym_packages") or ["sb3_mimic"])
+
+
+def _own_packages(arguments: Mapping[str, Any]) -> str:
+    """:return: What a command of ours must be told of them: it knows ours"""
+    own = [package for package in _packages(arguments) if package != "sb3_mimic"]
+    return f" --gym-packages {' '.join(own)}" if own else ""
 
 
 def _folder(repo_id: str | None) -> str:
@@ -86,8 +102,8 @@ def _folder(repo_id: str | None) -> str:
     return " -f logs" if repo_id else ""
 
 
-def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
-    which, folder = f"--algo {algo} --env {env_id}", _folder(repo_id)
+def _usage(env_id: str, arguments: Mapping[str, Any], measures: Measures, repo_id: str | None) -> str:
+    which, folder, own = f"--algo {arguments['algo']} --env {env_id}", _folder(repo_id), _own_packages(arguments)
     lines = []
     if repo_id:
         organization, name = repo_id.split("/")
@@ -97,21 +113,22 @@ def _usage(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> s
         ]
     else:
         lines += ["Replay it, from the top of the repository:\n"]
-    lines += [f"    python -m rl_zoo3.enjoy {which} --gym-packages sb3_mimic{folder}"]
-    if "translator_joint_error_deg" in measures:
+    lines += [f"    python -m rl_zoo3.enjoy {which} --gym-packages {' '.join(_packages(arguments))}{folder}"]
+    if any(name.startswith("translator_") for name in measures):
         lines += [
             "\nShow it a picture of a pose, and it takes that pose:\n",
-            f"    sb3-mimic photograph --env {env_id} -o pose.png",
-            f"    sb3-mimic imitate {which}{folder} --image pose.png -o out.gif",
+            f"    sb3-mimic photograph --env {env_id}{own} -o pose.png",
+            f"    sb3-mimic imitate {which}{own}{folder} --image pose.png -o out.gif",
         ]
     return "\n".join(lines)
 
 
-def _numbers(env_id: str, algo: str, measures: Measures, repo_id: str | None) -> str:
-    command = f"sb3-mimic evaluate --algo {algo} --env {env_id}{_folder(repo_id)}"
+def _numbers(env_id: str, arguments: Mapping[str, Any], measures: Measures, repo_id: str | None) -> str:
+    own, folder = _own_packages(arguments), _folder(repo_id)
+    command = f"sb3-mimic evaluate --algo {arguments['algo']} --env {env_id}{own}{folder}"
     if not measures:
         return f"Not measured yet: `{command}` does it."
-    pictures = " (the translator on 1000 pictures)" if "translator_joint_error_deg" in measures else ""
+    pictures = " (the translator on 1000 pictures)" if any(name.startswith("translator_") for name in measures) else ""
     made_with = ""
     if "packages" in measures:
         made_with = f"\n\nMade with {', '.join(f'{name} {number}' for name, number in measures['packages'].items())}."

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sb3_mimic.agents.loading import file_name
 from sb3_mimic.errors import PublishingError
 from sb3_mimic.hub.card import REPLAY, card_of
 from sb3_mimic.runs.arguments import read_arguments
@@ -44,15 +45,16 @@ def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measure
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PublishingError(f"{folder} is not empty. Give a new folder.")
-    arguments = read_arguments(run, env_id)
-    arguments |= {name: value for name, value in PRIVATE_ARGUMENTS.items() if name in arguments}
-    arguments |= {name: Path(arguments[name]).name for name in ("conf_file", "trained_agent") if arguments[name]}
+    name = file_name(env_id)
+    arguments = read_arguments(run, name)
+    arguments |= {key: value for key, value in PRIVATE_ARGUMENTS.items() if key in arguments}
+    arguments |= {key: Path(arguments[key]).name for key in ("conf_file", "trained_agent") if arguments[key]}
     card = None if measures is None and (run / "README.md").is_file() else _card(run, env_id, arguments, measures, repo_id)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(run / f"{env_id}.zip", folder / f"{algo}-{env_id}.zip")
-    for name, name_there in NAMES.items():
-        if (run / env_id / name).is_file():
-            shutil.copy(run / env_id / name, folder / name_there)
+    shutil.copy(run / f"{name}.zip", folder / f"{algo}-{name}.zip")
+    for file_here, file_there in NAMES.items():
+        if (run / name / file_here).is_file():
+            shutil.copy(run / name / file_here, folder / file_there)
     for pattern in BESIDE_THE_CARD:
         for file in run.glob(pattern):
             shutil.copy(file, folder / file.name)

@@ -126,11 +126,11 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
-        raise OutputError(f"A file to write here ends in {' or '.join(suffixes)}, got {path}")
+        raise OutputError(f"A file of this kind is written as {' or '.join(suffixes)}, got {path}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Give the name of a file.")
     if not path.parent.is_dir():
-        raise OutputError(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+        raise OutputError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.")
     part = _part(path)
     try:
         # What may be written is known for certain only by writing: permissions are not all
