@@ -100,7 +100,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
             )
         if config.name == "config.yml" and (config.parent / "args.yml").is_file():
             print(f"Loading the hyperparameters of the run: {config}")
-            return read_hyperparameters(config.parent.parent, config.parent.name)
+            packages = getattr(self.args, "gym_packages", ())
+            return read_hyperparameters(config.parent.parent, config.parent.name, packages)
         # The zoo looks in its package, or at the top of its checkout
         if config not in [root / "hyperparams" / f"{self.algo}.yml" for root in Path(exp_manager.__file__).parents[:2]]:
             return None
