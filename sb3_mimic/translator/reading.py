@@ -37,7 +37,7 @@ def read_rollout(
         states = _read(translator, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
         if n_read > 1:
             # As in PoseReadingExtractor.read: before an episode's first frame there was none
-            is_black = ~_words(different.reshape(len(different), length, -1)).any(axis=-1)
+            is_black = np.asarray(~_words(different.reshape(len(different), length, -1)).any(axis=-1))
             is_black = is_black[places].reshape(n_steps, n_envs, n_read, 1)
             states = np.where(is_black, states[:, :, -1:], states)
         read[key] = states.reshape(n_steps, n_envs, -1)
