@@ -97,7 +97,7 @@ def test_on_the_command_line(exported, make_model, tmp_path, capsys):
     for command, message in (
         (["export-translator", *which, "-o", str(tmp_path / "out.pt")], "ends in .safetensors"),
         (["export-translator", *which, "-o", str(tmp_path / "no" / "x.safetensors")], "Make it first"),
-        (["import-translator", file, *which, "-o", "agent.pt"], "written as .zip"),
+        (["import-translator", file, *which, "-o", "agent.pt"], "ends in .zip"),
         (["import-translator", str(tmp_path / "none.safetensors"), *which, "-o", zipped], "There is no file"),
     ):
         capsys.readouterr()
