@@ -112,5 +112,4 @@ def test_tqc_learns_to_read_while_it_learns_to_move(make_model):
     model.learn(8192, callback=callback)
     assert np.mean(callback.errors[-2:]) < 0.5 * callback.errors[0]
     returns = [episode["r"] for episode in model.ep_info_buffer]
-    print(len(returns), returns[::8], np.mean(model.ep_success_buffer), callback.errors)
     assert np.mean(returns[-10:]) > np.mean(returns[:10])
