@@ -8,6 +8,9 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+# Of larger batches, which are those of minibatches, nothing is remembered
+MAX_REMEMBERED = 64
+
 
 class PoseReadingExtractor(BaseFeaturesExtractor):
     """
@@ -42,10 +45,18 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         self.windows = dict(windows)
         self.state_dim = state_dim
         self.n_channels = n_channels
+        #: Whether what is read in a frame depends on those before it
+        self.has_memory = False
+        # By key: the frames of the last call, and what was read in them
+        self._last: dict[str, list[tuple[th.Tensor, th.Tensor]]] = {}
+        self._last_version = -1
 
     def attach(self, translator: nn.Module) -> None:
         """:param translator: Belongs to the policy, and so is no part of this module's own parameters"""
         vars(self)["translator"] = translator
+        picture: Any = vars(translator)
+        shape = (1, 1, picture["n_channels"], picture["height"], picture["width"])
+        self.has_memory = self._translate(th.zeros(shape, dtype=th.uint8))[1] is not None
 
     def read(self, key: str, pictures: th.Tensor) -> th.Tensor:
         """
@@ -63,13 +74,48 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         # No batch size becomes a number: what is traced or exported must take any
         frames = pictures[:, -n_read * self.n_channels :]
         frames = frames.reshape(-1, n_read, self.n_channels, *pictures.shape[2:])
-        translator: Any = vars(self)["translator"]
-        was_training = translator.training
-        translator.eval()
-        with th.no_grad():
-            states: th.Tensor = translator(frames)[0]
-        translator.train(was_training)
+        is_exported = th.jit.is_tracing() or th.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+        # A batch of one is rounded in another way alone than with others
+        if self.has_memory or is_exported or not 1 < len(frames) <= MAX_REMEMBERED:
+            states: th.Tensor = self._translate(frames)[0]
+        else:
+            states = self._read_new(key, frames)
         if n_read > 1:
             is_black = frames.flatten(2).amax(dim=2, keepdim=True) == 0
             states = th.where(is_black, states[:, -1:], states)
         return states
+
+    def _read_new(self, key: str, frames: th.Tensor) -> th.Tensor:
+        """
+        Reads frame by frame, and takes what was read in the call before where a frame was there already: the picture of a
+        goal stays for an episode, and of stacked frames all but one. Whole batches of one size are compared and read, so
+        that what is read is the same to the last bit with and without it.
+
+        :param key: Under which the frames stand in the observation
+        :param frames: Shape (batch, n_read, n_channels, height, width)
+        :return: Shape (batch, n_read, state_dim)
+        """
+        translator: Any = vars(self)["translator"]
+        # Grows whenever a tensor is written to
+        version = sum(tensor._version for tensor in (*translator.parameters(), *translator.buffers()))
+        if version != self._last_version:
+            self._last, self._last_version = {}, version
+        last, now = self._last.get(key, []), []
+        for index in range(frames.shape[1]):
+            frame = frames[:, index]
+            # Where it was, and where it was before the newest pushed it on
+            known = (states for pictures, states in (*last[index : index + 2],) if th.equal(pictures, frame))
+            states = next(known, None)
+            now.append((frame, self._translate(frames[:, index : index + 1])[0] if states is None else states))
+        self._last[key] = now
+        return th.cat([states for _, states in now], dim=1)
+
+    def _translate(self, frames: th.Tensor) -> Any:
+        """:return: What the translator makes of frames, as it is, and without a gradient"""
+        translator: Any = vars(self)["translator"]
+        was_training = translator.training
+        translator.eval()
+        with th.no_grad():
+            result = translator(frames)
+        translator.train(was_training)
+        return result

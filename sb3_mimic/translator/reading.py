@@ -31,7 +31,7 @@ def read_rollout(
         pictures = observations[key][:, :, -n_read * extractor.n_channels :]
         n_steps, n_envs, _, height, width = pictures.shape
         # A translator with memory must see the frames of a window together
-        length = n_read if _has_memory(translator) else 1
+        length = n_read if extractor.has_memory else 1
         units = pictures.reshape(n_steps, n_envs, n_read // length, length, extractor.n_channels, height, width)
         different, places = _different(units)
         states = _read(translator, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
@@ -42,11 +42,6 @@ def read_rollout(
             states = np.where(is_black, states[:, :, -1:], states)
         read[key] = states.reshape(n_steps, n_envs, -1)
     return read
-
-
-def _has_memory(translator: Translator) -> bool:
-    picture = th.zeros(1, 1, translator.n_channels, translator.height, translator.width, dtype=th.uint8)
-    return _evaluated(translator, picture)[1] is not None
 
 
 def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
