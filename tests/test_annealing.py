@@ -140,6 +140,7 @@ def test_what_an_algorithm_does_not_have_is_named(make_env):
         with_sde.learn(1, callback=AnnealingCallback(log_std=GIVEN["log_std"]))
 
 
+@pytest.mark.slow
 def test_a_conf_file_anneals_in_the_zoo(run_python, tmp_path):
     entry = yaml.safe_load(hyperparams_file("ppo").read_text())[ENV_ID]
     entry |= {"n_envs": 2, "n_steps": 64, "batch_size": 64, "n_timesteps": 512}

@@ -205,7 +205,7 @@ class Haunted(gym.Wrapper):
         return super().step(action)
 
 
-@pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, SubprocVecEnv])
+@pytest.mark.parametrize("vec_env_cls", [DummyVecEnv, pytest.param(SubprocVecEnv, marks=pytest.mark.slow)])
 def test_what_cannot_be_kept_is_named_at_the_start(vec_env_cls, tmp_path):
     model = A2C("MlpPolicy", plain("CartPole-v1", wrap=Haunted, vec_env_cls=vec_env_cls), n_steps=20, device="cpu")
     with pytest.warns(UserWarning, match=r"not be the same.*Haunted\.ghost \(an object of builtins\.memory") as told:

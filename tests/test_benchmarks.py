@@ -131,6 +131,7 @@ def test_the_default_is_among_what_was_compared():
     assert DEFAULT_REWARD in [line["weights"] for line in rewards.read(rewards.RESULTS)]
 
 
+@pytest.mark.slow
 def test_a_fault_is_tried_and_told(monkeypatch, tmp_path):
     monkeypatch.setattr(faults, "N_STEPS", 1280)
     table = tmp_path / "reliability.md"

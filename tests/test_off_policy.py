@@ -104,12 +104,21 @@ def test_learns_beside_hindsight(make_model):
 
 @pytest.mark.slow
 def test_tqc_learns_to_read_while_it_learns_to_move(make_model):
-    how = {"learning_rate": 1e-3, "gamma": 0.9, "train_freq": 4, "gradient_steps": 8, "learning_starts": 500}
-    sizes = {"n_envs": 4, "buffer_size": 10_000, "batch_size": 64, "policy_kwargs": {"net_arch": [64, 64]}}
+    how = {"learning_rate": 1e-3, "gamma": 0.9, "tau": 0.02, "train_freq": 1, "gradient_steps": 4, "learning_starts": 1000}
+    sizes = {"n_envs": 4, "buffer_size": 10_000, "batch_size": 128, "policy_kwargs": {"net_arch": [64, 64], "n_critics": 2}}
     model = make_model(StateTQCPolicy, **how, **sizes)
     assert isinstance(model, TQC)
-    callback = Record(frames_per_step=3, train_freq=512)
+    returns = []
+
+    class Watch(Record):
+        def _on_step(self) -> bool:
+            returns.extend(info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)
+            return super()._on_step()
+
+    callback = Watch(frames_per_step=2, train_freq=512)
     model.learn(8192, callback=callback)
-    assert np.mean(callback.errors[-2:]) < 0.5 * callback.errors[0]
-    returns = [episode["r"] for episode in model.ep_info_buffer]
-    assert np.mean(returns[-10:]) > np.mean(returns[:10])
+    assert np.mean(callback.errors[-2:]) < 0.5 * callback.errors[0], "it reads"
+    # Random actions bring nothing on average; the way to a random pose is worth about 2.5
+    assert abs(np.mean(returns[:10])) < 1, "it cannot move yet"
+    assert np.mean(returns[-20:]) > 1.5, "it moves"
+    assert np.mean(list(model.ep_success_buffer)[-20:]) >= 0.2

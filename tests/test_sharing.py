@@ -193,6 +193,7 @@ def test_what_hinders_an_upload_is_named(run, hub, tmp_path, monkeypatch):
         push(run, ENV_ID, "ppo", "me/arm")
 
 
+@pytest.mark.slow
 def test_a_video_is_recorded(run, run_python, tmp_path):
     command = ("zoo", "record_video", "--algo", "ppo", "--env", ENV_ID, "-f", "logs", "-n", "6", "-o", "videos")
     run_python("-m", "sb3_mimic", *command, cwd=tmp_path)

@@ -74,7 +74,7 @@ def test_train_enjoy_and_imitate_from_a_checkout(run_python, tmp_path):
         cwd=tmp_path,
     )  # fmt: skip
     assert "Episode Length 100" in enjoy
-    assert enjoy.count("There is no display") == 1
+    assert enjoy.count("UserWarning: There is no display") == 1
     again = run_python(*CARD_COMMAND, "-n", "2048", "-i", f"logs/ppo/{ENV_ID}_1/{ENV_ID}.zip", cwd=tmp_path)
     assert "Loading pretrained agent" in again
     run_python("-m", "sb3_mimic", "photograph", "--env", ENV_ID, cwd=tmp_path)
