@@ -1,4 +1,4 @@
-"""What a state vector means: named parts with units, and the errors between two of them."""
+"""Describes state vectors: their named parts with units, and the errors between two vectors."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# A pose is taken when its worst key point is closer than this (in m)
+# A pose is reached when its worst key point is closer than this (in m)
 SUCCESS_DISTANCE = 0.05
 
 #: Names of the parts of a robot's pose
 JOINTS, POINTS = "joints", "points"
-# Joints give way at their limits, a little when pushed and more when thrown about: scaled angles are clipped to this
+# Joints can be pushed a little beyond their limits, and further at high speed: scaled angles are clipped to this
 JOINT_BOUND = 2.0
 # Key points of arms and humanoids are nearer to the origin than this, in m
 POINT_BOUND = 2.0
 
-# In which unit an error is told to people, and how many of it one of the vector's own unit is
+# The unit that an error is given in for people, and how many of it make one of the vector's own unit
 _TOLD_IN: dict[str, tuple[str, float]] = {
     "rad": ("deg", math.degrees(1)),
     "m": ("cm", 100.0),
@@ -31,7 +31,7 @@ FloatArray = npt.NDArray[np.floating]
 
 
 def norm(vectors: FloatArray) -> FloatArray:
-    """:return: Euclidean norm along the last axis; several times faster on small arrays than numpy's"""
+    """Returns the Euclidean norm along the last axis; several times faster on small arrays than numpy's."""
     return np.sqrt(np.vecdot(vectors, vectors))  # type: ignore[no-any-return]
 
 
@@ -72,29 +72,29 @@ class Part:
         if any(value <= 0 for value in self.scale):
             raise ValueError(f"The scale of part '{self.name}' must be positive, got {self.scale}")
 
-    # Asked for several times in every step of an environment
+    # Read several times in every step of an environment
     @cached_property
     def size(self) -> int:
-        """How many numbers of the vector it takes"""
+        """The number of entries that it takes in the vector."""
         return math.prod(self.shape)
 
     @property
     def slice(self) -> slice:
-        """Where in the vector it is"""
+        """The place of it in the vector."""
         return slice(self.start, self.start + self.size)
 
     @property
     def measure(self) -> str:
-        """What its error is called, with the unit that it is told in, such as ``joint_error_deg``"""
+        """The name of its error, with the unit that the error is given in, such as ``joint_error_deg``."""
         unit = _TOLD_IN.get(self.unit, (self.unit, 1.0))[0]
         return f"{_SINGULAR.get(self.name, self.name)}_error{f'_{unit}' if unit else ''}"
 
     def numbers(self, vector: FloatArray) -> FloatArray:
-        """:return: Its numbers as they stand in the vector, shape (..., size)"""
+        """Returns its numbers as they stand in the vector, shape (..., size)."""
         return np.asarray(vector)[..., self.slice]
 
     def of(self, vector: FloatArray) -> FloatArray:
-        """:return: Its values in a vector, in its unit, shape (..., \\*shape)"""
+        """Returns its values in a vector, in its unit, shape (..., \\*shape)."""
         values = self.numbers(vector)
         if self.scale:
             values = values * np.array(self.scale)
@@ -104,7 +104,7 @@ class Part:
 
     def distances(self, vector: FloatArray, other: FloatArray) -> FloatArray:
         """
-        How far the values of two vectors are apart: absolute differences of numbers, Euclidean distances of points.
+        Returns how far the values of two vectors are apart: absolute differences of numbers, Euclidean distances of points.
 
         :param vector: Shape (..., dim)
         :param other: Shape (..., dim)
@@ -118,7 +118,7 @@ class Part:
         return norm(difference.reshape((*difference.shape[:-1], *self.shape)))
 
     def error(self, vector: FloatArray, other: FloatArray) -> FloatArray:
-        """:return: Mean of the :meth:`distances`, shape (...,), in deg for angles and in cm for lengths"""
+        """Returns the mean of the :meth:`distances`, shape (...,), in deg for angles and in cm for lengths."""
         return np.asarray(self.distances(vector, other).mean(axis=-1) * _TOLD_IN.get(self.unit, ("", 1.0))[1])
 
 
@@ -157,33 +157,39 @@ class PoseLayout:
         return any(part.name == name for part in self.parts)
 
     def __getitem__(self, name: str) -> Part:
-        """:raises KeyError: When there is no such part; those that there are are named"""
+        """
+        Returns the part with a name.
+
+        :raises KeyError: When there is no such part; the message lists those that there are
+        """
         part = self._by_name.get(name)
         if part is not None:
             return part
         raise KeyError(f"This state has no part '{name}'. Its parts: {', '.join(part.name for part in self.parts)}.")
 
     def joints(self, pose: FloatArray) -> FloatArray:
-        """:return: Joint angles of a robot's pose, shape (..., n_joints), in rad"""
+        """Returns the joint angles of a robot's pose, shape (..., n_joints), in rad."""
         return self[JOINTS].of(pose)
 
     def keypoints(self, pose: FloatArray) -> FloatArray:
-        """:return: Key points of a robot's pose, shape (..., n_keypoints, 3), in m"""
+        """Returns the key points of a robot's pose, shape (..., n_keypoints, 3), in m."""
         return self[POINTS].of(pose)
 
     @property
     def bounds(self) -> npt.NDArray[np.float32]:
-        """The largest magnitude of each number, shape (dim,)"""
+        """The largest magnitude of each number, shape (dim,)."""
         return np.concatenate([np.full(part.size, part.bound, np.float32) for part in self.parts])
 
     def select(self, *names: str) -> "PoseLayout":
-        """:return: The layout of a vector that holds these parts alone, in this order"""
+        """Returns the layout of a vector that holds these parts alone, in this order."""
         return PoseLayout(tuple(self[name] for name in names))
 
     def leading(self, dim: int) -> "PoseLayout":
         """
-        :param dim: Size of a vector that holds only the first parts
-        :return: The layout of that vector
+        Returns the layout of a vector that holds only the first parts.
+
+        :param dim: Size of that vector
+        :return: The layout
         :raises ValueError: When no first parts have that size together
         """
         for n_parts in range(1, len(self.parts) + 1):
@@ -193,15 +199,15 @@ class PoseLayout:
         raise ValueError(f"A state of {sizes} has no first parts with {dim} numbers together.")
 
     def take(self, vector: FloatArray, *names: str) -> FloatArray:
-        """:return: The numbers of these parts out of a vector, in this order: a vector of ``select(*names)``"""
+        """Returns the numbers of these parts out of a vector, in this order: a vector of ``select(*names)``."""
         return np.concatenate([self[name].numbers(vector) for name in names], axis=-1)
 
     def errors(self, vector: FloatArray, other: FloatArray) -> dict[str, FloatArray]:
-        """:return: The error of each part under the name of its measure, such as ``joint_error_deg``, shape (...,)"""
+        """Returns the error of each part under the name of its measure, such as ``joint_error_deg``, shape (...,)."""
         return {part.measure: part.error(vector, other) for part in self.parts}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """:return: Plain data that :meth:`from_json` makes the same layout of"""
+        """Returns the layout as plain data, which :meth:`from_json` reads."""
         return [
             {"name": part.name, "shape": list(part.shape), "unit": part.unit, "scale": list(part.scale),
              "offset": list(part.offset), "bound": part.bound if math.isfinite(part.bound) else None}
@@ -211,6 +217,8 @@ class PoseLayout:
     @classmethod
     def from_json(cls, parts: Sequence[dict[str, Any]]) -> "PoseLayout":
         """
+        Makes a layout out of plain data.
+
         :param parts: What :meth:`to_json` gave
         :return: The layout
         :raises ValueError: When it is something else
@@ -226,11 +234,13 @@ def robot_pose(
     joint_low: Sequence[float], joint_high: Sequence[float], n_keypoints: int, point_bound: float = POINT_BOUND
 ) -> PoseLayout:
     """
+    Makes the layout of a robot's pose: ``joints``, scaled to [-1, 1] by their range, and ``points``, its key points.
+
     :param joint_low: Lower joint limits, in rad
     :param joint_high: Upper joint limits, in rad
     :param n_keypoints: Number of key points
     :param point_bound: How far from the origin a key point can be, in m
-    :return: The layout of a robot's pose: ``joints``, scaled to [-1, 1] by their range, and ``points``, its key points
+    :return: The layout
     :raises ValueError: When a limit is missing or not below the other, or there is no key point
     """
     if len(joint_low) != len(joint_high) or not len(joint_low):

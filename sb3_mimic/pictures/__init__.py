@@ -1,4 +1,4 @@
-"""Pictures in and out, what is drawn on them, and the truth that comes with a photograph."""
+"""Reads, writes and draws over pictures, and keeps the true pose in a photograph's file."""
 
 from sb3_mimic.pictures.drawing import caption, draw_lines, enlarge
 from sb3_mimic.pictures.files import AnimationWriter, read_picture, write_animation, write_picture

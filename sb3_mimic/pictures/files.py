@@ -1,4 +1,4 @@
-"""Pictures in and out: read safely from files of strangers, written as PNG, GIF or MP4."""
+"""Reads pictures from files that cannot be trusted, and writes them as PNG, GIF or MP4."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ GREY_STEP = 257
 
 def read_picture(path: str | Path, width: int, height: int) -> Picture:
     """
-    Read a PNG or JPEG, turned as its EXIF data say, without transparency, and resized.
+    Reads a PNG or JPEG, turned as its EXIF data say, without transparency, and resized.
 
     :param path: The file
     :param width: Of the result, in pixels
@@ -48,7 +48,7 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
                 f"{path} has {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} MiB are read. Make it smaller."
             )
         with warnings.catch_warnings():
-            # Pillow warns of what is refused below
+            # Pillow warns of pictures that are refused below
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
@@ -75,7 +75,7 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
 
 def to_rgba(picture: Image.Image) -> Image.Image:
     """
-    Bring a picture of any mode to 8 bits a channel. Pillow by itself cuts 16-bit grey off at 255, which makes it white.
+    Converts a picture of any mode to 8 bits a channel. Pillow by itself cuts 16-bit grey off at 255, which makes it white.
 
     :param picture: As Pillow opened it
     :return: The same in mode RGBA
@@ -98,7 +98,7 @@ def to_rgba(picture: Image.Image) -> Image.Image:
 
 def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | None = None) -> None:
     """
-    Write a picture whole or not at all.
+    Writes a picture whole or not at all.
 
     :param path: A file that ends in .png
     :param picture: Shape (height, width, 3)
@@ -117,11 +117,11 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
 
 def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     """
-    Check that a file can be written, before the work that it is to hold.
+    Checks that a file can be written, before the work whose result goes into it.
 
     :param path: A file that is going to be written
     :param suffixes: What its name may end in; anything by default
-    :return: The same
+    :return: The path
     :raises OutputError: When it ends in something else, is a folder, or its folder does not exist or is not writable
     """
     path = Path(path)
@@ -133,7 +133,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
         raise OutputError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.")
     part = _part(path)
     try:
-        # What may be written is known for certain only by writing: permissions are not all
+        # Only writing tells for certain whether a file can be written: permissions are not all
         part.touch()
         part.unlink()
     except OSError as error:
@@ -143,8 +143,10 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
 
 def check_animation_path(path: str | Path) -> Path:
     """
+    Checks that an animation can be written to a path.
+
     :param path: A file that is going to be written
-    :return: The same
+    :return: The path
     :raises OutputError: When it is neither GIF nor MP4, or cannot be written
     """
     return check_output(path, ANIMATIONS)
@@ -152,7 +154,7 @@ def check_animation_path(path: str | Path) -> Path:
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """
-    Write a file whole or not at all: what was there before stays until all is written.
+    Writes a file whole or not at all: what was there before stays until all is written.
 
     :param path: The file
     :param content: What it is to hold
@@ -186,6 +188,8 @@ class AnimationWriter:
 
     def write(self, frame: Picture) -> None:
         """
+        Writes the next frame.
+
         :param frame: Shape (height, width, 3), the same for all; even sizes for MP4
         :raises PictureError: When it is of another shape or type
         :raises OutputError: When it cannot be written
@@ -231,8 +235,10 @@ class _Mp4File:
 
 class _GifFile:
     """
-    Pillow's own writer keeps every frame until the last one has come. Here each is written as it comes: what has
-    changed since the one before, in colours of one palette for all, so that nothing flickers.
+    Writes a GIF frame by frame as the frames come. Pillow's own writer keeps every frame until the last one has come.
+
+    Each frame is written as what has changed since the one before, in colours of one palette for all, so that nothing
+    flickers.
     """
 
     def __init__(self, path: Path, fps: int):
@@ -261,7 +267,7 @@ class _GifFile:
             self._file.close()
 
     def _begin(self) -> None:
-        """Choose the palette, and write the header and the frames that have waited for it."""
+        """Chooses the palette, and writes the header and the frames that have waited for it."""
         small = np.concatenate([frame[::PALETTE_STRIDE, ::PALETTE_STRIDE] for frame in self._first])
         self._palette = Image.fromarray(small).quantize(N_COLORS, Image.Quantize.FASTOCTREE)
         height, width, _ = self._first[0].shape
@@ -289,8 +295,10 @@ class _GifFile:
 
 def write_animation(path: str | Path, frames: Iterable[Picture], fps: int) -> None:
     """
+    Writes an animation frame by frame, and keeps none of the frames.
+
     :param path: A file that ends in .gif or .mp4
-    :param frames: Pictures of one shape (height, width, 3); even sizes for MP4. Taken one by one, none is kept.
+    :param frames: Pictures of one shape (height, width, 3); even sizes for MP4
     :param fps: Frames per second
     :raises OutputError: When it cannot be written there
     :raises PictureError: When there is no frame, or one has another shape
@@ -302,8 +310,10 @@ def write_animation(path: str | Path, frames: Iterable[Picture], fps: int) -> No
 
 def read_texts(path: str | Path) -> dict[str, Any]:
     """
+    Reads the text fields of a PNG.
+
     :param path: Any file
-    :return: The text fields of the PNG that it is, by their names; none where it is something else
+    :return: The fields by their names; empty where the file is something else
     """
     try:
         with warnings.catch_warnings():
@@ -311,10 +321,10 @@ def read_texts(path: str | Path) -> dict[str, Any]:
             with Image.open(path, formats=("PNG",)) as picture:
                 return dict(picture.info)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        # Whether it is a picture at all is for read_picture to say
+        # read_picture says whether it is a picture at all
         return {}
 
 
 def _part(path: Path) -> Path:
-    """:return: Where a file is written before it is whole: beside it, under a name that nobody else has"""
+    """Returns where a file is written before it is whole: beside it, under a name that nothing else uses."""
     return path.with_name(f".{path.stem}.part{path.suffix}")

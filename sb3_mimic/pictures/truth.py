@@ -1,4 +1,4 @@
-"""The truth of a photograph: the pose in it, in a text field of the PNG itself."""
+"""Reads and writes the true pose in a photograph, in a text field of the PNG itself."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,13 @@ from sb3_mimic.pictures.files import MAX_BYTES, read_texts, write_picture
 
 #: Name of the text field
 FIELD = "sb3_mimic.truth"
-# What stood in a JSON file beside the picture before there was the field, and together in nobody else's files
+# Entries of the JSON file that earlier versions wrote beside the picture; no other program's files have exactly these
 FORMER_ENTRIES = {"env", "pose", "joints_deg"}
 
 
 def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], joints: dict[str, float]) -> Path:
     """
-    Write the truth into a photograph. No other file is made or touched.
+    Writes the true pose into a photograph. No other file is made or touched.
 
     :param picture: The photograph, a PNG
     :param env_id: Where it was taken
@@ -41,8 +41,8 @@ def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating]
 
 def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.float32] | None:
     """
-    Read the pose in a photograph: from the photograph itself, or from the JSON file that once was written beside it.
-    A JSON file of somebody else's is not looked at further.
+    Reads the true pose of a photograph, from its own text field or from the JSON file that earlier versions wrote beside it.
+    Other JSON files are ignored.
 
     :param picture: A photograph
     :param env_id: The environment in use
@@ -71,12 +71,12 @@ def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.flo
 
 
 def former_truth_path(picture: str | Path) -> Path:
-    """:return: Where the truth of a photograph lay before it was part of the photograph: beside it, as JSON"""
+    """Returns where earlier versions wrote the truth of a photograph: beside it, as JSON."""
     return Path(picture).with_suffix(".json")
 
 
 def _former_truth(picture: str | Path) -> dict[str, Any] | None:
-    """:return: What lies beside a picture, if it is a truth of ours"""
+    """Returns the content of the JSON file beside a picture, if it is a truth of ours."""
     path = former_truth_path(picture)
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""What a run of rl-zoo3 was called with, and trained by: read without running what such files could run."""
+"""Reads the arguments and hyperparameters of a run of rl-zoo3, without running code that such files could name."""
 
 import importlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import yaml
 
 from sb3_mimic.errors import DamagedAgentError
 
-# The zoo writes them all; without these, nothing can be said of a run
+# The zoo writes more; without these, a run cannot be described
 NEEDED = {"algo", "conf_file", "n_timesteps", "trained_agent"}
 #: Packages whose classes and functions a run's hyperparameters may name, such as ``torch.nn.modules.activation.ReLU``
 KNOWN_PACKAGES = ("torch.nn", "torch.optim", "stable_baselines3", "sb3_contrib", "rl_zoo3.wrappers", "sb3_mimic")
@@ -19,7 +19,7 @@ KNOWN_PACKAGES = ("torch.nn", "torch.optim", "stable_baselines3", "sb3_contrib",
 @dataclass(frozen=True)
 class NotLookedUp:
     """
-    Stands for what is more than plain data among the arguments of a run.
+    Stands for an argument of a run that is more than plain data.
 
     :param name: Its tag in the YAML file, such as ``python/name:torch.nn.modules.activation.ReLU``
     """
@@ -28,7 +28,7 @@ class NotLookedUp:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Knows the few things beyond plain data that the zoo writes into any YAML file of a run."""
+    """Reads plain data, and the few other things that the zoo writes into any YAML file of a run."""
 
     def construct_ordered(self, node: yaml.SequenceNode) -> dict[str, Any]:
         (pairs,) = self.construct_sequence(node, deep=True)
@@ -43,7 +43,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:python/tuple", _PlainLoader.cons
 
 
 class _ArgumentsLoader(_PlainLoader):
-    """Looks nothing up."""
+    """Reads every other Python name as a :class:`NotLookedUp`, and imports nothing."""
 
     def construct_other(self, suffix: str, node: yaml.Node) -> Any:
         return NotLookedUp(f"python/{suffix}")
@@ -53,7 +53,7 @@ _ArgumentsLoader.add_multi_constructor("tag:yaml.org,2002:python/", _ArgumentsLo
 
 
 def _hyperparameters_loader(packages: Sequence[str]) -> type[yaml.SafeLoader]:
-    """:return: A loader that looks names up in these packages"""
+    """Returns a loader that imports names from these packages."""
 
     class Loader(_PlainLoader):
         def construct_name(self, suffix: str, node: yaml.Node) -> Any:
@@ -67,7 +67,7 @@ def _hyperparameters_loader(packages: Sequence[str]) -> type[yaml.SafeLoader]:
 
 
 def _path_of(run: Path, env_id: str, file: str) -> Path:
-    # As the zoo names folders: of ids like ALE/Pong-v5 too
+    # The zoo names folders so: ids like ALE/Pong-v5 hold a slash
     return run / env_id.replace("/", "-") / file
 
 
@@ -81,9 +81,11 @@ def _read(run: Path, env_id: str, file: str, what: str, loader: type[yaml.SafeLo
 
 def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
     """
+    Reads the arguments that a run was started with.
+
     :param run: The run's folder
     :param env_id: What it was trained on
-    :return: The command line's arguments by name; for what is no plain data in them stands a :class:`NotLookedUp`
+    :return: The arguments by name; what is more than plain data in them is a :class:`NotLookedUp`
     :raises DamagedAgentError: When the file is missing or damaged
     """
     arguments = _read(run, env_id, "args.yml", "arguments", _ArgumentsLoader)
@@ -97,10 +99,12 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
 
 def read_hyperparameters(run: Path, env_id: str, packages: Sequence[str] = ()) -> dict[str, Any]:
     """
+    Reads the hyperparameters that a run was trained with.
+
     :param run: The run's folder
     :param env_id: What it was trained on
     :param packages: Packages of the user's own whose names are looked up too, such as those of ``--gym-packages``
-    :return: What it was trained by, as an entry of a YAML file would say it, with all that the command line changed
+    :return: The hyperparameters, as in an entry of a YAML file, with all changes that the command line made
     :raises DamagedAgentError: When the file is missing, damaged, or holds more than plain data and well-known names
     """
     return _read(run, env_id, "config.yml", "hyperparameters", _hyperparameters_loader([*KNOWN_PACKAGES, *packages]))

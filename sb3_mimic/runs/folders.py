@@ -1,4 +1,4 @@
-"""Folders of trainings that rl-zoo3 has written, listed: whatever was trained by whatever, and whatever is damaged."""
+"""Lists the runs that rl-zoo3 has written into a folder, of any algorithm and environment, damaged ones too."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from sb3_mimic.checkpoints.state_file import read_tree
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, RunStateError
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 
-# One of these is in the folder of any run of the zoo's, even of one that was killed when it had just begun
+# Any run of the zoo's holds one of these in its folder, even a run that was killed when it had just begun
 MARKS = ("*/args.yml", "*.zip", "*.monitor.csv", "evaluations.npz")
 #: What a damaged file of zipped or plain data may raise when it is read
 DAMAGE = (OSError, EOFError, KeyError, MemoryError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -24,6 +24,8 @@ DAMAGE = (OSError, EOFError, KeyError, MemoryError, TypeError, ValueError, zipfi
 @dataclass(frozen=True)
 class Run:
     """
+    A run of rl-zoo3.
+
     :param path: Its folder
     :param algo: Name of its algorithm
     :param steps: Steps that it has trained, as far as they were saved
@@ -42,8 +44,10 @@ class Run:
 
 def find_runs(folder: Path) -> list[Run]:
     """
+    Finds all runs in a folder, and names what is damaged on the standard error stream.
+
     :param folder: Where ``rl_zoo3.train`` writes: ``logs`` by default
-    :return: All runs in it, by algorithm and name. What is damaged is named on the standard error stream.
+    :return: The runs, by algorithm and name
     :raises AgentNotFoundError: When there is none
     """
     paths = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and any(_first(path, mark) for mark in MARKS)]
@@ -58,8 +62,10 @@ def _first(folder: Path, pattern: str) -> Path | None:
 
 def read_run(path: Path) -> Run:
     """
+    Reads what is known about a run, and names what is damaged on the standard error stream.
+
     :param path: Folder of a run
-    :return: What is known about it. What is damaged is named on the standard error stream.
+    :return: The run
     """
     found = last_whole(path)
     tree = {} if found is None else read_tree(found[1])
@@ -70,8 +76,10 @@ def read_run(path: Path) -> Run:
 
 def environment_folder(run: Path) -> str:
     """
+    Finds the folder in a run that is named after its environment.
+
     :param run: Folder of a run
-    :return: The name of the folder in it that is named after its environment
+    :return: Its name
     :raises AgentNotFoundError: When there is none
     """
     arguments = _first(run, "*/args.yml")
@@ -82,8 +90,10 @@ def environment_folder(run: Path) -> str:
 
 def last_whole(run: Path) -> tuple[Path, Path] | None:
     """
+    Finds the last checkpoint of a run that is not damaged, and names damaged ones on the standard error stream.
+
     :param run: Folder of a run
-    :return: Its last checkpoint that is not damaged, and the state beside it, or None; those that are damaged are named
+    :return: The checkpoint and the state beside it, or None
     """
     return next((found for found in map(_with_state, reversed(checkpoints_in(run))) if found is not None), None)
 
@@ -114,7 +124,7 @@ def _steps_asked_for(run: Path) -> int | None:
 
 
 def _steps_saved(run: Path) -> int:
-    """:return: Steps of a run without states, by what SB3 writes into its zips in plain JSON"""
+    """Returns the steps of a run without states, as SB3 writes them into its zips in plain JSON."""
     return max((_steps_in(path) for path in run.glob("*.zip")), default=0)
 
 

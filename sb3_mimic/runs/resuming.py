@@ -1,4 +1,4 @@
-"""Runs of rl-zoo3 that are continued from their last checkpoint, with their own arguments and hyperparameters."""
+"""Continues runs of rl-zoo3 from their last checkpoint, with their own arguments and hyperparameters."""
 
 import ast
 import math
@@ -11,18 +11,19 @@ from sb3_mimic.runs.folders import environment_folder, last_whole
 
 # Arguments of `rl_zoo3.train` that belong to one start of it alone
 NOT_KEPT = {"trained_agent", "log_folder", "truncate_last_trajectory", "command", "saved_hyperparams"}
-# Whose outcome lies in the run's config.yml
+# Arguments whose outcome is in the run's config.yml
 IN_CONFIG = {"conf_file", "hyperparams", "storage", "study_name", "trial_id"}
 PATHS = {"tensorboard_log", "optimization_log_path"}
 
 
 def resume_arguments(path: Path) -> list[str]:
     """
+    Makes the arguments for ``rl_zoo3.train`` that continue a run from its last checkpoint.
+
     :param path: Folder of a run
-    :return: Arguments for ``rl_zoo3.train`` that continue it from its last checkpoint: its own, with the hyperparameters
-        that it has saved, and ``-i``
+    :return: The run's own arguments, with the hyperparameters that it has saved, and ``-i``
     :raises AgentNotFoundError: When there is no such run, or it has no checkpoint
-    :raises DamagedAgentError: When what it was called with cannot be read, or not be given again
+    :raises DamagedAgentError: When its arguments cannot be read, or cannot be given on a command line
     """
     path = path.resolve()
     name = environment_folder(path)
@@ -63,7 +64,7 @@ def _as_option(run: Path, saved: dict[str, Any], name: str, value: Any) -> list[
 
 
 def _as_python(run: Path, name: str, value: Any) -> str:
-    """:return: What ``rl_zoo3.train`` evaluates to the value"""
+    """Returns the Python expression that ``rl_zoo3.train`` evaluates to the value."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     try:
@@ -74,7 +75,7 @@ def _as_python(run: Path, name: str, value: Any) -> str:
 
 
 def _started_in(run: Path, saved: dict[str, Any]) -> Path:
-    """:return: The folder that a run was started in: where its log folder, as it was given, leads to where it lies"""
+    """Returns the folder that a run was started in: the one from which its log folder, as given, leads to where the run is."""
     logs, given = run.parent.parent, Path(saved.get("log_folder") or "logs")
     n_parts = len(given.parts)
     if given.is_absolute() or ".." in given.parts or logs.parts[len(logs.parts) - n_parts :] != given.parts:

@@ -1,12 +1,14 @@
-"""Where the files are that come with sb3_mimic: inside an installed package, or at the top of a checkout."""
+"""Finds the files that come with sb3_mimic: inside an installed package, or at the top of a checkout."""
 
 from pathlib import Path
 
 
 def hyperparams_file(algo: str) -> Path:
     """
+    Returns the path of our hyperparameters for an algorithm, whether there are any or not.
+
     :param algo: Name of an algorithm, as rl-zoo3 spells it
-    :return: Where our hyperparameters for it would be: inside an installed package, or at the top of a checkout
+    :return: The path, inside an installed package or at the top of a checkout
     """
     package = Path(__file__).parents[1]
     folder = package / "hyperparams"
@@ -14,7 +16,7 @@ def hyperparams_file(algo: str) -> Path:
 
 
 def trained_agents_folder() -> Path:
-    """:return: The folder of the shipped agents, of an installed package or of a checkout"""
+    """Returns the folder of the shipped agents, of an installed package or of a checkout."""
     package = Path(__file__).parents[1]
     folder = package / "rl-trained-agents"
     return folder if folder.is_dir() else package.parent / "rl-trained-agents"
