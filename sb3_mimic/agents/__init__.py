@@ -1,4 +1,4 @@
-"""Trained agents in use."""
+"""Finds, loads and uses trained agents."""
 
 from sb3_mimic.agents.agent import Agent, Memory, Setting
 from sb3_mimic.agents.environments import make_env

@@ -1,4 +1,4 @@
-"""A trained agent: how it acts on what one environment shows."""
+"""Defines a trained agent and how it acts on the observations of one environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ WHOLE = ""
 @dataclass(frozen=True)
 class Setting:
     """
-    What a run was trained in, as its own files say.
+    Describes what a run was trained in, as the run's own files say.
 
-    :param env_id: Of its environment
+    :param env_id: Id of its environment
     :param env_kwargs: Arguments of the environment
     :param env_wrapper: Wrappers around it, as in the zoo's YAML: dotted names, with or without arguments
     :param vec_env_wrapper: Wrappers around the vectorised environment
@@ -39,11 +39,11 @@ class Setting:
 @dataclass(frozen=True)
 class Arrangement:
     """
-    How values of one environment become what a model saw in training.
+    Describes how values of one environment become what a model saw in training.
 
-    :param is_transposed: Whether pictures have their channels moved to the front
-    :param axis: Of a batch, along which frames are stacked; None where nothing can be
-    :param size: Of what the model saw, along that axis
+    :param is_transposed: Whether the channels of pictures are moved to the front
+    :param axis: Axis of a batch along which frames are stacked; None where nothing can be stacked
+    :param size: Size of what the model saw, along that axis
     """
 
     is_transposed: bool
@@ -53,9 +53,11 @@ class Arrangement:
     @classmethod
     def between(cls, shown: tuple[int, ...], seen: tuple[int, ...]) -> "Arrangement | None":
         """
+        Finds how values of one shape become values of another.
+
         :param shown: Shape of what an environment shows
         :param seen: Shape of what the model saw
-        :return: How one becomes the other, or None where it cannot
+        :return: The arrangement, or None where there is none
         """
         if not shown or not seen:
             return cls(False, None, 0) if shown == seen else None
@@ -72,9 +74,9 @@ class Arrangement:
 @dataclass
 class Agent:
     """
-    A trained model with the observation statistics that belong to it.
+    Acts with a trained model and the observation statistics that belong to it.
 
-    :param model: What acts
+    :param model: The trained model
     :param normalization: Statistics of its training, or None where it was trained without
     :param setting: What it was trained in, where that is known
     """
@@ -86,7 +88,7 @@ class Agent:
     @property
     def translator(self) -> Translator:
         """
-        What reads poses out of pictures
+        Returns the translator, which reads poses out of pictures.
 
         :raises NoTranslatorError: When the agent was trained without one
         """
@@ -100,23 +102,23 @@ class Agent:
 
     @property
     def has_translator(self) -> bool:
-        """Whether it can read pictures"""
+        """Whether the agent can read pictures."""
         return isinstance(getattr(self.model.policy, "translator", None), Translator)
 
     @property
     def reads_goal(self) -> bool:
-        """Whether it acts on a goal vector: one that only sees its goal needs nobody to read the picture for it"""
+        """Whether the agent acts on a goal vector. An agent that only sees its goal reads the picture itself."""
         return keys.DESIRED_GOAL in getattr(self.model.policy, "read_keys", ())
 
     @property
     def seen_spaces(self) -> dict[str, gym.Space[Any]]:
-        """What the model saw in training, by key; under :data:`WHOLE` where it was one array"""
+        """Returns the spaces that the model saw in training, by key; under :data:`WHOLE` where it was one array."""
         space = self.model.observation_space
         return dict(space.spaces) if isinstance(space, spaces.Dict) else {WHOLE: space}
 
     @property
     def needed_keys(self) -> frozenset[str]:
-        """What of an observation it cannot do without: what its policy looks at, and what its statistics are of"""
+        """Returns the keys of an observation that the agent needs: those its policy reads, and those its statistics are of."""
         # Policies of others read everything
         needed = set(getattr(self.model.policy, "read_keys", self.seen_spaces))
         if self.normalization is not None and self.normalization.norm_obs and WHOLE not in self.seen_spaces:
@@ -125,11 +127,11 @@ class Agent:
 
     def require_fit(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """
-        Check that the agent can act in an environment.
+        Checks that the agent can act in an environment.
 
-        :param observation_space: What the environment shows
-        :param action_space: What can be done in it
-        :raises UnsuitableEnvError: When something that the agent looks at is missing or has another shape
+        :param observation_space: Observation space of the environment
+        :param action_space: Action space of the environment
+        :raises UnsuitableEnvError: When something that the agent reads is missing or has another shape
         """
         shown = dict(observation_space.spaces) if isinstance(observation_space, spaces.Dict) else {WHOLE: observation_space}
         for key in sorted(self.needed_keys):
@@ -153,9 +155,9 @@ class Agent:
 
     def act(self, observation: Any, memory: "Memory | None" = None) -> tuple[npt.NDArray[Any], "Memory"]:
         """
-        Choose an action.
+        Chooses an action.
 
-        :param observation: Of one environment: a dictionary or one array, pictures as the environment shows them
+        :param observation: Observation of one environment: a dictionary or one array, pictures as the environment shows them
         :param memory: What the call before returned; None at the beginning of an episode
         :return: The deterministic action, shape (n_actions,), and what to remember for the next
         """
@@ -175,7 +177,7 @@ class Agent:
         return np.asarray(action[0]), Memory(stacks, hidden)
 
     def _stacked(self, key: str, value: npt.NDArray[Any], memory: "Memory | None") -> npt.NDArray[Any]:
-        """:return: As many of the last values as the model saw in training, zeros before the first"""
+        """Returns as many of the last values as the model saw in training, with zeros before the first."""
         seen = self.seen_spaces[key].shape or ()
         arrangement = Arrangement.between(value.shape[1:], seen)
         if arrangement is None:
@@ -195,7 +197,7 @@ class Agent:
 @dataclass(frozen=True)
 class Memory:
     """
-    What an agent remembers from one step to the next.
+    Holds what an agent remembers from one step to the next.
 
     :param stacks: The last observations, by key, shape (1, n_stack * n, ...)
     :param hidden: State of its LSTM, or None

@@ -1,4 +1,4 @@
-"""Environments that agents are used in: as they were trained in them, and with what imitation asks of them."""
+"""Makes the environments that agents are used in, as in training, and checks what imitation needs of them."""
 
 import difflib
 from collections.abc import Callable
@@ -29,9 +29,9 @@ NEEDED = {
 @dataclass(frozen=True)
 class Goals:
     """
-    The goals of an environment, wherever in its wrappers they are offered.
+    Gives access to the goals of an environment, whichever of its wrappers offers them.
 
-    :param layers: Which wrapper, or the environment itself, has each of :data:`NEEDED`
+    :param layers: The wrapper, or the environment itself, that has each of :data:`NEEDED`
     """
 
     layers: dict[str, Any]
@@ -39,9 +39,11 @@ class Goals:
     @classmethod
     def of(cls, env: gym.Env[Any, Any]) -> "Goals":
         """
-        :param env: Wrapped or not
+        Finds the goals of an environment.
+
+        :param env: The environment, wrapped or not
         :return: Its goals
-        :raises UnsuitableEnvError: When it does not offer all that is needed
+        :raises UnsuitableEnvError: When it does not offer all of :data:`NEEDED`
         """
         layers = {name: _layer_with(env, name) for name in NEEDED}
         missing = [f"'{name}' ({NEEDED[name]})" for name, layer in layers.items() if layer is None]
@@ -54,28 +56,28 @@ class Goals:
 
     @property
     def layout(self) -> PoseLayout:
-        """What a goal vector means"""
+        """Returns the layout of a goal vector."""
         layout: PoseLayout = self.layers["pose_layout"].pose_layout
         return layout
 
     @property
     def achieved(self) -> npt.NDArray[np.float32]:
-        """The present state, shape (dim,), whether or not it is observed"""
+        """Returns the present state, shape (dim,), whether or not it is observed."""
         return np.asarray(self.layers["achieved_goal"].achieved_goal)
 
     @property
     def desired(self) -> npt.NDArray[np.float32]:
-        """The state asked for, shape (dim,), whether or not it is observed"""
+        """Returns the desired state, shape (dim,), whether or not it is observed."""
         return np.asarray(self.layers["desired_goal"].desired_goal)
 
     def ask_for(self, desired_goal: npt.NDArray[np.floating], desired_image: npt.NDArray[np.uint8] | None) -> dict[str, Any]:
-        """:return: What the environment itself then shows, without what wrappers around it make of it"""
+        """Changes the goal, and returns the environment's own observation, without the changes that wrappers make."""
         observation: dict[str, Any] = self.layers["ask_for"].ask_for(desired_goal, desired_image)
         return observation
 
 
 def has_goals(env: gym.Env[Any, Any]) -> bool:
-    """:return: Whether an environment offers goal vectors at all"""
+    """Whether an environment offers goal vectors at all."""
     return _layer_with(env, "pose_layout") is not None
 
 
@@ -99,11 +101,13 @@ class Replay(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]
-        """The environment's spec, as it was in training"""
+        """Returns the environment's spec, as it was in training."""
         return self._shown_spec
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """
+        Begins an episode.
+
         :param seed: Seed of the random numbers
         :param options: Those of the environment; with :data:`KEEP_POSE` the robot stays where it is, and only
             ``desired_goal`` and ``desired_image`` change
@@ -116,7 +120,7 @@ class Replay(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=seed, options=options or None)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """:return: What the environment returns"""
+        """Takes one step of the environment, counts it, and reports its info to ``on_step``."""
         result = self.env.step(action)
         self.n_steps += 1
         if self.on_step is not None:
@@ -125,15 +129,17 @@ class Replay(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def replay_of(env: gym.Env[Any, Any]) -> Replay | None:
-    """:return: Where in the wrappers the environment's own steps are counted, or None where nowhere"""
+    """Returns the wrapper that counts the environment's own steps, or None where there is none."""
     return next((layer for layer in _layers(env) if isinstance(layer, Replay)), None)
 
 
 def spec_of(env_id: str) -> EnvSpec:
     """
-    :param env_id: Of any environment
-    :return: How it is registered
-    :raises UnknownEnvError: When it is not; ids much like it are named
+    Returns the specification under which an environment is registered.
+
+    :param env_id: Id of any environment
+    :return: Its specification
+    :raises UnknownEnvError: When it is not registered; the message names similar ids
     """
     try:
         return gym.spec(env_id)
@@ -148,15 +154,15 @@ def spec_of(env_id: str) -> EnvSpec:
 
 def make_env(agent: Agent | None, env_id: str | None = None, has_time_limit: bool = False, **kwargs: Any) -> gym.Env[Any, Any]:
     """
-    Make the environment that an agent was trained in: with the arguments and the wrappers that its run's own files name.
+    Makes the environment that an agent was trained in, with the arguments and the wrappers that its run's own files name.
 
-    :param agent: Or None for the environment as it is registered
+    :param agent: The agent, or None for the environment as it is registered
     :param env_id: Another id than that of the training, for example one with pictures
     :param has_time_limit: Whether episodes end after as many steps as in training, or go on
     :param kwargs: More arguments of the environment, such as ``render_mode``; they win over those of the run
     :return: The environment, not vectorised, with a :class:`Replay` under the wrappers of the run
     :raises UnknownEnvError: When no environment is registered under the id
-    :raises UnreplayableRunError: When the environment or a wrapper of it cannot be made, or is around vectorised ones
+    :raises UnreplayableRunError: When the environment or a wrapper of it cannot be made, or wraps vectorised environments
     :raises UnsuitableEnvError: When the agent does not fit the environment
     """
     setting = agent.setting if agent is not None else None
@@ -200,7 +206,7 @@ def _wrapped(env: gym.Env[Any, Any], setting: Setting) -> gym.Env[Any, Any]:
 
 
 def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """:return: All wrappers from the outermost, and the environment"""
+    """Returns all wrappers from the outermost, and then the environment."""
     layers = [env]
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)

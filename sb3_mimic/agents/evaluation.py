@@ -1,4 +1,4 @@
-"""The measures of success, each with one meaning."""
+"""Measures how well agents do; each measure is defined once, in :func:`evaluate` and :func:`evaluate_walk`."""
 
 import time
 from collections.abc import Iterable
@@ -32,9 +32,11 @@ N_BOOTSTRAP = 2000
 
 def bootstrap_interval(values: Iterable[float], statistic: Any = np.mean) -> tuple[float, float]:
     """
+    Computes the 95 % bootstrap interval of a statistic.
+
     :param values: One per episode
     :param statistic: Function of (resamples, n) along the last axis
-    :return: Bounds of the 95 % bootstrap interval of the statistic
+    :return: Lower and upper bound
     """
     sample = np.asarray(list(values), np.float64)
     resampled = np.random.default_rng(0).choice(sample, (N_BOOTSTRAP, len(sample)))
@@ -49,7 +51,7 @@ def _measure(values: Iterable[float], statistic: Any = np.mean) -> dict[str, Any
 
 def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
     """
-    Measure a trained agent on episodes that it has never seen, with deterministic actions, in the environment that its
+    Measures a trained agent on episodes that it has never seen, with deterministic actions, in the environment that its
     run describes: with its arguments and its wrappers.
 
     - ``success``, ``success_2cm``: the largest key-point distance at the episode's last step is below 5 cm, 2 cm
@@ -103,7 +105,7 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
 
 def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True) -> dict[str, Any]:
     """
-    Measure a walking agent on episodes that it has never seen, with deterministic actions.
+    Measures a walking agent on episodes that it has never seen, with deterministic actions.
 
     - ``distance_m``: how far it came before it fell or time was up
     - ``upright_steps``: how long it stayed up
@@ -124,7 +126,7 @@ def _make(agent: Agent, env_id: str | None) -> Env:
 
 
 def _without_pictures(agent: Agent, env_id: str | None, env: Env) -> list[Env]:
-    """:return: The same environment without pictures, where that is offered and enough: no frame is drawn at every step"""
+    """Makes the same environment without pictures, where there is one and the agent needs no more: no frame is drawn then."""
     setting = agent.setting
     is_offered = hasattr(env.unwrapped, "observation_keys") and not (setting and "observation_keys" in setting.env_kwargs)
     is_enough = agent.reads_goal and agent.needed_keys <= set(keys.STATE_KEYS) and not (setting and setting.env_wrapper)
@@ -132,7 +134,7 @@ def _without_pictures(agent: Agent, env_id: str | None, env: Env) -> list[Env]:
 
 
 class _Episode:
-    """Follows one episode, step by step of the environment itself, and remembers what counts."""
+    """Follows one episode, step by step of the environment itself, and remembers what the measures need."""
 
     def __init__(self, goals: Goals, last_step: int):
         self.goals, self.layout, self.target, self.last_step = goals, goals.layout, goals.desired, last_step
@@ -142,12 +144,16 @@ class _Episode:
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing that is still to come counts"""
+        """Whether the steps still to come can no longer change any measure."""
         is_past = self.n_steps >= self.last_step
         return is_past and (self.n_steps >= HELD_LIMIT or self.is_held or POINTS not in self.layout)
 
     def record(self, info: dict[str, Any]) -> None:
-        """:param info: Of a step"""
+        """
+        Records one step.
+
+        :param info: Info of the step
+        """
         self.n_steps += 1
         pose = self.goals.achieved
         if POINTS in self.layout:
@@ -158,7 +164,7 @@ class _Episode:
             self.pose, self.info = pose, info
 
     def measures(self) -> dict[str, float]:
-        """:return: What came of it by its last step, by name"""
+        """Returns the measures of the episode as of its last step, by name."""
         found: dict[str, float] = {}
         if POINTS in self.layout:
             worst = float(self.layout[POINTS].distances(self.pose, self.target).max())
@@ -170,10 +176,12 @@ class _Episode:
 
 def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: int, show_progress: bool) -> dict[str, Any]:
     """
+    Measures an agent in an environment with goals.
+
     :param agent: The agent
-    :param env: With pictures, where the agent can use them
-    :param plain: The same without, where it needs none
-    :param name: Of the environment, for people
+    :param env: The environment with pictures, where the agent can use them
+    :param plain: The same environment without pictures, where the agent needs none
+    :param name: Name of the environment, for the progress bar
     :param n_episodes: Episodes per measure
     :param show_progress: Whether to show a progress bar
     :return: The measures
@@ -194,12 +202,14 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
 
 def _run(agent: Agent, env: Env, plain: Env, seed: int, stage: str) -> _Episode:
     """
+    Runs one episode.
+
     :param agent: The agent
-    :param env: With pictures, where the agent can use them
-    :param plain: The same without, where it needs none
-    :param seed: Of the episode
+    :param env: The environment with pictures, where the agent can use them
+    :param plain: The same environment without pictures, where the agent needs none
+    :param seed: Seed of the episode
     :param stage: "", "_from_image" or "_from_image_read_once"
-    :return: What became of the episode
+    :return: The finished episode
     """
     is_refined = stage == "_from_image"
     picture = env.reset(seed=seed)[0][keys.DESIRED_IMAGE] if stage else None

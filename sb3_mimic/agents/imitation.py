@@ -1,4 +1,4 @@
-"""Show a trained agent pictures of poses, and it takes them."""
+"""Shows a trained agent pictures of poses, and lets it take them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ class PictureReader:
 
     def refine(self, own_picture: Picture, own_pose: Pose) -> None:
         """
-        Correct :attr:`estimate`, where the robot is near enough for that. A state without key points, or of which only
+        Corrects :attr:`estimate`, where the robot is near enough for that. A state without key points, or of which only
         a part is read, is left as it was read.
 
         :param own_picture: The robot's own frame, shape (height, width, 3)
@@ -69,9 +69,9 @@ class PictureReader:
 @dataclass(frozen=True)
 class Step:
     """
-    What came of one step towards the pose in a picture.
+    Describes the outcome of one step towards the pose in a picture.
 
-    :param observation: After the step
+    :param observation: The observation after the step
     :param estimate: The present estimate of the target pose, shape (dim,)
     :param is_over: Whether the episode ended with it
     """
@@ -85,15 +85,15 @@ def follow(
     agent: Agent, env: gym.Env[Any, Any], observation: Observation, picture: Picture, n_steps: int, refine: bool = True
 ) -> Iterator[Step]:
     """
-    Take the pose in a picture.
+    Lets an agent take the pose in a picture.
 
-    :param agent: What acts
-    :param env: In an episode
+    :param agent: The agent
+    :param env: The environment, in an episode
     :param observation: The last one of that episode. Its goal is not looked at.
-    :param picture: Of the target, shape (height, width, 3)
+    :param picture: Picture of the target, shape (height, width, 3)
     :param n_steps: At most this many; fewer when the episode ends before
     :param refine: Whether to read the picture better the nearer the robot comes, or only once
-    :return: What came of each step
+    :return: The outcome of each step
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals, or the agent does not fit it
     """
@@ -114,7 +114,7 @@ def follow(
 @dataclass(frozen=True)
 class Imitation:
     """
-    How one picture was imitated.
+    Describes how one picture was imitated.
 
     :param estimate: The pose read from the picture, shape (dim,): where only joint angles were read, with the key
         points that belong to them
@@ -136,10 +136,10 @@ def imitate(
     on_frame: Callable[[Picture], None] | None = None,
 ) -> Iterator[Imitation]:
     """
-    Take the pose in each picture in turn, each from where the one before ended.
+    Lets an agent take the pose in each picture in turn, each from where the one before ended.
 
-    :param agent: What acts
-    :param env: Wrapped or not, with render_mode "rgb_array"
+    :param agent: The agent
+    :param env: The environment, wrapped or not, with render_mode "rgb_array"
     :param pictures: The targets, of the size of the environment's own
     :param n_steps: Control steps for each picture
     :param frame_every: Control steps between two frames
@@ -176,10 +176,10 @@ def imitate(
 
 def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
     """
-    Check that an agent can imitate pictures in an environment, before anything moves.
+    Checks that an agent can imitate pictures in an environment, before anything moves.
 
-    :param agent: What is to act
-    :param env: Where
+    :param agent: The agent
+    :param env: The environment
     :return: The environment's goals
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
@@ -213,7 +213,7 @@ def _require_picture(picture: Picture, shape: tuple[int, int, int], index: int) 
 
 
 def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Picture, observation: Observation) -> Observation:
-    """:return: What is then to be seen, through all wrappers"""
+    """Changes the goal, and returns the observation as all wrappers then show it."""
     if replay_of(env) is not None:
         return env.reset(options={KEEP_POSE: True, "desired_goal": desired, "desired_image": picture})[0]  # type: ignore[no-any-return]
     shown = goals.ask_for(desired, picture)
@@ -224,5 +224,5 @@ def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Pictu
 
 
 def _square(picture: Any) -> Picture:
-    """:return: What an environment has rendered, as high as the picture beside it"""
+    """Scales what an environment has rendered to the height of the picture beside it."""
     return picture if picture.shape[0] == PICTURE_SIZE else enlarge(picture, PICTURE_SIZE)

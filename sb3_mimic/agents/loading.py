@@ -1,4 +1,4 @@
-"""Trained agents, the shipped ones and a user's own: how they are found and loaded."""
+"""Finds and loads trained agents, the shipped ones and a user's own."""
 
 import ast
 import pickle
@@ -19,7 +19,9 @@ from sb3_mimic.runs.shipped import trained_agents_folder
 
 def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Path:
     """
-    :param env_id: What the agent was trained on
+    Finds the folder of a trained agent.
+
+    :param env_id: Id of the environment that the agent was trained on
     :param algo: Name of its algorithm
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
     :param exp_id: Number of the run; the latest by default
@@ -44,9 +46,11 @@ def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
 
 def find_agents(algo: str = "ppo", folder: str | None = None) -> list[str]:
     """
+    Lists the environments that there is a trained agent for.
+
     :param algo: Name of an algorithm
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
-    :return: The ids of all environments that there is an agent for: those registered, in their order, then others
+    :return: Ids of the environments: those registered, in their order, then others
     :raises AgentNotFoundError: When there is none
     """
     root = (trained_agents_folder() if folder is None else Path(folder)) / algo
@@ -59,15 +63,15 @@ def find_agents(algo: str = "ppo", folder: str | None = None) -> list[str]:
 
 
 def file_name(env_id: str) -> str:
-    """:return: What the zoo calls files of an environment, whose id may have slashes, and a module before a colon"""
+    """Returns the name that the zoo gives files of an environment, whose id may have slashes, and a module before a colon."""
     return env_id.rpartition(":")[2].replace("/", "-")
 
 
 def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Agent:
     """
-    Load a trained agent with its observation statistics. Zips and statistics can run code: load only those you trust.
+    Loads a trained agent with its observation statistics. Zips and statistics can run code: load only those you trust.
 
-    :param env_id: What the agent was trained on
+    :param env_id: Id of the environment that the agent was trained on
     :param algo: Name of its algorithm
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
     :param exp_id: Number of the run; the latest by default
@@ -99,9 +103,10 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
 
 def normalizes_observations(normalize: Any) -> bool:
     """
+    Whether an agent was trained on normalised observations.
+
     :param normalize: What a run's hyperparameters say under that name: a truth value, arguments of ``VecNormalize``, or
         the text of such arguments
-    :return: Whether the agent was trained on normalised observations
     """
     if isinstance(normalize, str):
         try:
@@ -124,14 +129,14 @@ def _setting(env_id: str, arguments: dict[str, Any], hyperparameters: dict[str, 
 
 
 class _Spaces(gym.Env[Any, Any]):
-    """Nothing but spaces: statistics ask for an environment, and use no more of it."""
+    """Holds an environment's spaces and nothing else: statistics need an environment, and use no more of it."""
 
     def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]):
         self.observation_space, self.action_space = observation_space, action_space
 
 
 def _load_statistics(path: Path) -> VecNormalize:
-    """:return: Statistics as ``VecNormalize.load`` would load them, with no need of the environment that they are of"""
+    """Loads statistics as ``VecNormalize.load`` does, without the environment that they belong to."""
     with path.open("rb") as file:
         normalization: VecNormalize = pickle.load(file)
     spaces_alone = _Spaces(normalization.observation_space, normalization.action_space)

@@ -1,4 +1,4 @@
-"""Measures as tables for people."""
+"""Writes measures as tables for people."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ DIGITS = 3
 
 
 def titles_of(measures: Measures) -> dict[str, tuple[str, int]]:
-    """:return: Every measure that was taken, by name: what it is called, and how many digits it is given with"""
+    """Returns the title and the number of digits of every measure that was taken, by name."""
     taken = [name for name, value in measures.items() if isinstance(value, Mapping) and "interval" in value]
     # Not all that is measured of our own is shown
     own = [name for name in taken if _stem(name) not in MEASURES]
@@ -56,12 +56,12 @@ def titles_of(measures: Measures) -> dict[str, tuple[str, int]]:
 
 
 def _stem(name: str) -> str:
-    """:return: What is measured, however it was measured"""
+    """Returns the name of what is measured, without how it was measured."""
     return name.removesuffix("_read_once").removesuffix("_from_image").removeprefix("translator_")
 
 
 def value_of(measures: Measures, name: str) -> str:
-    """:return: A measure with its 95 % bootstrap interval, or a dash where it was not taken"""
+    """Formats a measure with its 95 % bootstrap interval, or as a dash where it was not taken."""
     if name not in measures:
         return "-"
     digits, (low, high) = titles_of(measures)[name][1], measures[name]["interval"]
@@ -69,13 +69,13 @@ def value_of(measures: Measures, name: str) -> str:
 
 
 def table_of(measures: Measures) -> str:
-    """:return: Every measure of one agent, as the rows of a Markdown table"""
+    """Writes every measure of one agent as the rows of a Markdown table."""
     rows = [f"| {title} | {value_of(measures, name)} |" for name, (title, _) in titles_of(measures).items()]
     return "\n".join(["| measure | value [95 % bootstrap interval] |", "|---|---|", *rows])
 
 
 def overview(every: Sequence[Measures]) -> str:
-    """:return: The most telling measures of several agents, one row each, as Markdown"""
+    """Writes the most telling measures of several agents as a Markdown table, one row each."""
     head = ["", *(MEASURES[name][0] for name in OVERVIEW)]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     walkers = []
@@ -91,11 +91,11 @@ def overview(every: Sequence[Measures]) -> str:
 
 def check_marks(file: Path, name: str) -> None:
     """
-    Check that something can be written between two marks in a Markdown file, before the work that it is to hold.
+    Checks that text can be written between two marks in a Markdown file, before the work of making that text begins.
 
     :param file: Must hold the marks ``<!-- name -->`` and ``<!-- /name -->``, once each, on lines of their own
     :param name: Name of the marks
-    :raises OutputError: When it is missing or cannot be written, or the marks are not there, or several times
+    :raises OutputError: When the file is missing or cannot be written, or the marks are not there, or several times
     """
     check_output(file)
     _with_text(file, name, "")
@@ -103,7 +103,7 @@ def check_marks(file: Path, name: str) -> None:
 
 def write_between_marks(file: Path, name: str, text: str) -> None:
     """
-    Replace what stands between two marks in a Markdown file.
+    Replaces what stands between two marks in a Markdown file.
 
     :param file: See :func:`check_marks`
     :param name: Name of the marks

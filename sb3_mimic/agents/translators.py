@@ -15,10 +15,10 @@ def give_translator(
     agent: Agent, path: Path, translator_class: type[Translator], pose_layout: PoseLayout | None = None
 ) -> None:
     """
-    Put the translator in a file in place of the one that an agent has, whatever class that is of.
+    Replaces an agent's translator with the one in a file, whatever its class.
 
     :param agent: Changed in place; left as it is when anything does not fit
-    :param path: Written by ``save_translator``
+    :param path: File written by ``save_translator``
     :param translator_class: The class of the file's translator
     :param pose_layout: What the states that it reads mean; compared where the file says what they mean in it
     :raises InputError: When the class is none of a translator

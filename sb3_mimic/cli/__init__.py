@@ -1,1 +1,1 @@
-"""The command line: ``sb3-mimic``, one module for each group of commands."""
+"""Defines the command line ``sb3-mimic``, with one module for each group of commands."""

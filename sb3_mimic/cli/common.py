@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and what is done with them before anything else."""
+"""Defines arguments that several commands share, and what is done with them before anything else."""
 
 import argparse
 import importlib
@@ -9,12 +9,12 @@ from sb3_mimic.errors import PackageError
 
 
 def add_env(parser: argparse._ActionsContainer, required: bool = True) -> None:
-    """Add ``--env`` to a command."""
+    """Adds ``--env`` to a command."""
     parser.add_argument("--env", required=required, metavar="ID", help="any registered id, such as MimicReacher3D-v0")
 
 
 def add_packages(parser: argparse._ActionsContainer) -> None:
-    """Add ``--gym-packages`` to a command."""
+    """Adds ``--gym-packages`` to a command."""
     parser.add_argument(
         "--gym-packages",
         nargs="+",
@@ -25,7 +25,7 @@ def add_packages(parser: argparse._ActionsContainer) -> None:
 
 
 def add_agent(parser: argparse.ArgumentParser) -> None:
-    """Add to a command what names a trained agent."""
+    """Adds to a command the arguments that name a trained agent."""
     parser.add_argument("--algo", default="ppo", help="the agent's algorithm (default: ppo)")
     parser.add_argument("-f", "--folder", help="where your own runs lie, such as logs (default: the shipped agents)")
     parser.add_argument("--exp-id", type=int, default=0, help="number of the run (default: the latest)")
@@ -33,7 +33,9 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """
-    :param text: Of an argument
+    Reads a whole number above zero.
+
+    :param text: Text of an argument
     :return: The number in it
     :raises ArgumentTypeError: When it is below 1
     """
@@ -45,9 +47,9 @@ def positive(text: str) -> int:
 
 def import_packages(names: list[str]) -> None:
     """
-    Import packages for the environments that they register.
+    Imports packages for the environments that they register.
 
-    :param names: Of the packages
+    :param names: Names of the packages
     :raises PackageError: When one cannot be imported
     """
     for name in names:
@@ -56,6 +58,8 @@ def import_packages(names: list[str]) -> None:
 
 def import_class(dotted: str) -> Any:
     """
+    Imports a class by its dotted name.
+
     :param dotted: Name of a class with its module: ``package.module.Name``
     :return: The class
     :raises PackageError: When there is no such class
@@ -71,8 +75,10 @@ def import_class(dotted: str) -> Any:
 
 def load(args: argparse.Namespace) -> Any:
     """
-    :param args: With those of :func:`add_agent` and :func:`add_env`
-    :return: The agent that they name
+    Loads the agent that a command's arguments name.
+
+    :param args: Arguments with those of :func:`add_agent` and :func:`add_env`
+    :return: The agent
     """
     from sb3_mimic.agents.environments import spec_of
     from sb3_mimic.agents.loading import load_agent
@@ -83,7 +89,9 @@ def load(args: argparse.Namespace) -> Any:
 
 def describe(env: Any, pose: Any) -> dict[str, float]:
     """
-    :param env: Offers goals
+    Describes a pose in numbers with names.
+
+    :param env: An environment that offers goals
     :param pose: A goal vector of it
     :return: Its joint angles in deg, or without joints its numbers, by their names
     """
@@ -105,9 +113,11 @@ def describe(env: Any, pose: Any) -> dict[str, float]:
 
 def picture_size(env: Any, key: str) -> tuple[int, int]:
     """
+    Returns the size of the pictures that an environment shows.
+
     :param env: Any environment
-    :param key: Of the pictures
-    :return: Height and width of the pictures that it shows
+    :param key: Key of the pictures
+    :return: Height and width in pixels
     :raises UnsuitableEnvError: When it shows none
     """
     from sb3_mimic.errors import UnsuitableEnvError

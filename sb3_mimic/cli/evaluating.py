@@ -1,4 +1,4 @@
-"""``evaluate``."""
+"""Defines the command ``evaluate``."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages, positive
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command of this module to the parser's."""
+    """Adds the command of this module to the parser's."""
     evaluate = commands.add_parser("evaluate", help="measure agents on episodes they have never seen")
     which = evaluate.add_mutually_exclusive_group(required=True)
     add_env(which, required=False)

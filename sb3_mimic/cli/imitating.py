@@ -1,4 +1,4 @@
-"""``photograph`` and ``imitate``."""
+"""Defines the commands ``photograph`` and ``imitate``."""
 
 import argparse
 from contextlib import closing
@@ -12,7 +12,7 @@ FPS = 25
 
 
 def add_commands(commands: Any) -> None:
-    """Add the commands of this module to the parser's."""
+    """Adds the commands of this module to the parser's."""
     photograph = commands.add_parser("photograph", help="take a picture of a random pose, with its truth inside the PNG")
     add_env(photograph)
     add_packages(photograph)
@@ -78,7 +78,7 @@ def _imitate(args: argparse.Namespace) -> None:
 
 
 def _errors(layout: Any, vector: Any, truth: Any) -> str:
-    """:return: The error of each part, in words"""
+    """Writes the error of each part in words."""
     units = {"deg": "deg", "cm": "cm", "deg_per_s": "deg/s"}
     found = []
     for name, error in layout.errors(vector, truth).items():

@@ -1,4 +1,4 @@
-"""The command line: its parser, and what becomes of errors."""
+"""Builds the parser of the command line, runs commands, and reports their errors."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ EXIT_BAD_INPUT = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """:return: The parser of ``sb3-mimic``"""
+    """Builds the parser of ``sb3-mimic``."""
     parser = argparse.ArgumentParser(prog="sb3-mimic", description="Robots that take the pose in a picture.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('sb3_mimic')}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run a command.
+    Runs a command.
 
     :param arguments: Those of the command line by default
     :return: Exit code: 0, or 2 where something that was given is wrong

@@ -1,4 +1,4 @@
-"""``runs``, ``resume`` and ``zoo``."""
+"""Defines the commands ``runs``, ``resume`` and ``zoo``."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add the commands of this module to the parser's."""
+    """Adds the commands of this module to the parser's."""
     runs = commands.add_parser("runs", help="list trainings: steps, best return, last checkpoint")
     runs.add_argument("-f", "--folder", type=Path, default=Path("logs"), help="where they lie (default: logs)")
     runs.set_defaults(run=_runs)

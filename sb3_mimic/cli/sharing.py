@@ -1,4 +1,4 @@
-"""``push``."""
+"""Defines the command ``push``."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command of this module to the parser's."""
+    """Adds the command of this module to the parser's."""
     push = commands.add_parser("push", help="upload an agent with its card to the Hugging Face Hub")
     add_env(push)
     add_packages(push)

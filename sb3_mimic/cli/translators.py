@@ -1,4 +1,4 @@
-"""``export-translator`` and ``import-translator``."""
+"""Defines the commands ``export-translator`` and ``import-translator``."""
 
 import argparse
 from contextlib import closing
@@ -9,7 +9,7 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages, import_class,
 
 
 def add_commands(commands: Any) -> None:
-    """Add the commands of this module to the parser's."""
+    """Adds the commands of this module to the parser's."""
     exporting = commands.add_parser("export-translator", help="write an agent's translator alone, as safetensors")
     add_env(exporting)
     add_packages(exporting)
@@ -66,7 +66,7 @@ def _import_translator(args: argparse.Namespace) -> None:
 
 
 def _layout(agent: Any, env_id: str) -> Any:
-    """:return: What the states that an agent reads mean"""
+    """Returns the layout of the states that an agent reads."""
     from sb3_mimic.agents.environments import Goals, make_env
 
     with closing(make_env(agent, env_id, render_mode="rgb_array")) as env:

@@ -1,4 +1,4 @@
-"""``tuned``."""
+"""Defines the command ``tuned``."""
 
 import argparse
 import tempfile
@@ -9,7 +9,7 @@ from sb3_mimic.cli.common import add_env, add_packages
 
 
 def add_commands(commands: Any) -> None:
-    """Add the command of this module to the parser's."""
+    """Adds the command of this module to the parser's."""
     tuned = commands.add_parser("tuned", help="write the best trial of a study as an entry for --conf-file or hyperparams/")
     tuned.add_argument("study", help="name of the study, as given to rl-zoo3 with --study-name")
     tuned.add_argument("--storage", required=True, help="where it is kept: a .log file or the URL of a database")
