@@ -41,6 +41,8 @@ class Annealing:
 
     def __call__(self, progress_remaining: float) -> float:
         """
+        Computes the value at a point of the training.
+
         :param progress_remaining: Part of the training that is left; taken for 0 or 1 where it is outside of that
         :return: The value
         """
@@ -116,6 +118,8 @@ class AnnealingCallback(BaseCallback):
 
 def _annealing(name: str, given: Mapping[str, Any] | None, is_positive: bool = False) -> Annealing | None:
     """
+    Reads one of the callback's arguments.
+
     :param name: What is annealed
     :param given: Keyword arguments of :class:`Annealing`
     :param is_positive: Whether only values above zero make sense; the final one may be zero

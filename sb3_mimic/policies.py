@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "el
 
 
 def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
-    """:return: The class of a name, or the class itself"""
+    """Returns the class of a name, or the class itself."""
     if not isinstance(activation_fn, str):
         return activation_fn
     if activation_fn not in ACTIVATIONS:
@@ -45,6 +45,8 @@ def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
 
 def _state_dim(observation_space: spaces.Dict, action_space: spaces.Space[Any], label: str, n_frames: int) -> int:
     """
+    Finds out how many numbers are to be read in a picture.
+
     :param observation_space: What the environment offers
     :param action_space: Of old agents that act on pictures alone: they read one angle for each action
     :param label: The key of the vector that is read in pictures
@@ -71,7 +73,7 @@ def _require_one_size(observation_space: spaces.Dict, pictures: Iterable[str], f
 
 
 def _selected(observation: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> PyTorchObs:
-    """:return: What is looked at: SB3 would turn every picture into floats, read or not"""
+    """Returns what is looked at: SB3 would turn every picture into floats, read or not."""
     assert isinstance(observation, dict)
     read_keys = getattr(features_extractor, "keys", observation)
     return {key: observation[key] for key in read_keys}

@@ -121,11 +121,17 @@ def test_public_names_exist():
         assert hasattr(sb3_mimic, name)
 
 
-def test_every_file_says_its_one_job():
+def test_every_file_says_its_one_job_and_docstrings_begin_with_a_sentence():
     for file in FILES:
         source = file.read_text()
-        if source.strip():
-            assert ast.get_docstring(ast.parse(source)), f"{file} does not say what it is for"
+        if not source.strip():
+            continue
+        tree = ast.parse(source)
+        assert ast.get_docstring(tree), f"{file} does not say what it is for"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                docstring = ast.get_docstring(node) or "Nothing"
+                assert not docstring.startswith((":param", ":return", ":raises")), f"{file}: {node.name}"
 
 
 def test_help_is_quick(run_python):

@@ -13,6 +13,8 @@ State = dict[str, Any]
 
 def capture_buffer(buffer: Any) -> State:
     """
+    Takes down what a replay buffer holds.
+
     :param buffer: SB3's, of any class
     :return: What :func:`restore_buffer` needs; under ``missing`` what could not be taken down, in words
     """
@@ -35,6 +37,8 @@ def capture_buffer(buffer: Any) -> State:
 
 def restore_buffer(buffer: Any, state: State) -> list[str]:
     """
+    Fills a replay buffer with what was taken down.
+
     :param buffer: Of the same class and sizes
     :param state: What :func:`capture_buffer` gave
     :return: What is not as it was, in words
@@ -93,7 +97,7 @@ def capture_dicts(dicts: Sequence[dict[str, Any]], name: str, missing: list[str]
 
 
 def _kind_of(key: str, value: Any, position: int) -> tuple[Any, ...]:
-    """:return: Key and kind of a value, position in its dict, and what else those of a column have in common"""
+    """Returns key and kind of a value, position in its dict, and what else those of a column have in common."""
     if type(value) is np.ndarray and not value.dtype.hasobject:
         return key, "array", position, value.dtype.str, value.shape
     if isinstance(value, np.generic) and not value.dtype.hasobject:
@@ -118,6 +122,8 @@ def _capture_column(kind: str, values: list[Any], name: str, missing: list[str])
 
 def restore_dicts(state: State) -> list[dict[str, Any]]:
     """
+    Puts dicts together again from their columns.
+
     :param state: What :func:`capture_dicts` gave
     :return: The dicts
     """

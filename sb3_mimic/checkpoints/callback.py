@@ -126,11 +126,15 @@ class RunStateCallback(BaseCallback):
             print(f"Stopped at step {self.num_timesteps}. {how_to_continue(Path(self.save_path))}")
 
     def run_state(self) -> State:
-        """:return: Nothing: what it knows follows from the checkpoint"""
+        """Returns nothing: what it knows follows from the checkpoint."""
         return {}
 
     def restore_run_state(self, state: State) -> None:
-        """:param state: What :meth:`run_state` gave"""
+        """
+        Goes on from an earlier state.
+
+        :param state: What :meth:`run_state` gave
+        """
 
     def _tell_what_is_missing(self) -> None:
         state = self._capture()
@@ -144,7 +148,7 @@ class RunStateCallback(BaseCallback):
             )
 
     def _capture(self) -> State | None:
-        """:return: The state of the run, or None where something raised an error, which is told"""
+        """Returns the state of the run, or None where something raised an error, which is told."""
         try:
             return capture(self.model, self.locals["callback"])
         except Exception as error:
@@ -227,7 +231,7 @@ def _goes_on(what: str) -> Iterator[None]:
 
 
 def _stop_cleanly_when_terminated() -> Any:
-    """:return: The handler of SIGTERM that was there before, or None where nothing was changed"""
+    """Returns the handler of SIGTERM that was there before, or None where nothing was changed."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return None
 

@@ -17,7 +17,7 @@ PAST = frozenset({"episode_returns", "episode_lengths", "episode_times"})
 
 
 def chain_of(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
-    """:return: An environment's wrappers from the outermost inwards, and the environment itself"""
+    """Returns an environment's wrappers from the outermost inwards, and the environment itself."""
     yield env
     while isinstance(env, gym.Wrapper):
         env = env.env
@@ -26,6 +26,8 @@ def chain_of(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
 
 def capture_env(env: gym.Env[Any, Any]) -> State:
     """
+    Takes down the state of an environment and of its wrappers.
+
     :param env: In mid-episode
     :return: What :func:`restore_env` needs; under ``missing`` what could not be taken down, in words
     """
@@ -53,6 +55,8 @@ def _capture_one(env: gym.Env[Any, Any], recorder: Recorder) -> State:
 
 def restore_env(env: gym.Env[Any, Any], state: State) -> list[str]:
     """
+    Puts an environment and its wrappers into a state that was taken down.
+
     :param env: Made as the one was that the state comes from
     :param state: What :func:`capture_env` gave, be it in another process
     :return: What is not as it was, in words
@@ -95,7 +99,7 @@ def _name_of(env: gym.Env[Any, Any]) -> str:
 
 
 def _kwargs_of(env: gym.Env[Any, Any]) -> State:
-    """:return: What the environment was made with, as far as that is plain"""
+    """Returns what the environment was made with, as far as that is plain."""
     spec, recorder = env.unwrapped.spec, Recorder()
     kwargs: State = {}
     for name, value in (getattr(spec, "kwargs", None) or {}).items():
@@ -110,7 +114,7 @@ def _changed(before: State, now: State) -> dict[str, tuple[Any, Any]]:
 
 
 def _physics_of(env: gym.Env[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """:return: MuJoCo's data among the attributes of an environment, by name"""
+    """Returns MuJoCo's data among the attributes of an environment, by name."""
     for key, value in vars(env).items():
         if type(value).__name__ == "MjData" and type(value).__module__.startswith("mujoco."):
             yield key, value

@@ -39,6 +39,8 @@ def write_checkpoint(model: BaseAlgorithm, state: State | None, path: Path) -> N
 
 def find_state(checkpoint: Path) -> Path | None:
     """
+    Finds the state of the run that belongs to a checkpoint.
+
     :param checkpoint: A .zip, a checkpoint or a copy of one under another name, such as the model at the end of a run
     :return: The file in its folder with the state that belongs to its weights
     :raises RunStateError: When the zip is damaged, or the state of the same name
@@ -61,6 +63,8 @@ def _belongs(path: Path, wanted: str) -> bool:
 
 def restore_statistics(venv: VecEnv, model_path: Path) -> None:
     """
+    Gives environments the running statistics that belong to a model.
+
     :param venv: Environments that a model is to be tried in
     :param model_path: Its zip; where its folder holds no state that belongs to it, nothing is changed
     """
@@ -71,14 +75,14 @@ def restore_statistics(venv: VecEnv, model_path: Path) -> None:
 
 
 def steps_of(checkpoint: Path) -> int | None:
-    """:return: The number in a name like ``rl_model_1000_steps.zip``, or None where the name is another"""
+    """Returns the number in a name like ``rl_model_1000_steps.zip``, or None where the name is another."""
     name = checkpoint.stem
     steps = name.removesuffix("_steps").rpartition("_")[2]
     return int(steps) if name.endswith("_steps") and steps.isascii() and steps.isdigit() else None
 
 
 def checkpoints_in(run: Path) -> list[Path]:
-    """:return: The checkpoints of a run that it can be continued from exactly, in the order of their steps"""
+    """Returns the checkpoints of a run that it can be continued from exactly, in the order of their steps."""
     found = [(steps_of(path) or 0, path) for path in run.glob("*_steps.zip") if steps_of(path) is not None]
     return [path for _, path in sorted(found) if state_file(path).is_file()]
 
@@ -94,6 +98,8 @@ def copy_best_model(source: Path, target: Path) -> None:
 
 def how_to_continue(run: Path) -> str:
     """
+    Says how a run can be continued.
+
     :param run: The folder of a run
     :return: What to do next, in words
     """

@@ -53,6 +53,8 @@ KNOWN_CALLBACKS = ("stable_baselines3.", "sb3_contrib.", "rl_zoo3.", "sb3_mimic.
 
 def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
     """
+    Takes down all that the future of a training depends on beside its weights and optimisers.
+
     :param model: Between two rollouts
     :param callback: All callbacks of the training
     :return: What :func:`restore` needs; under ``missing`` what could not be taken down, in words
@@ -151,7 +153,7 @@ def _exploration_of(model: BaseAlgorithm) -> list[Any]:
 
 
 def _tensors_of(model: BaseAlgorithm) -> dict[str, th.Tensor]:
-    """:return: What SB3 saves beside parameters, such as SAC's entropy coefficient; ``set_parameters`` leaves it out"""
+    """Returns what SB3 saves beside parameters, such as SAC's entropy coefficient; ``set_parameters`` leaves it out."""
     names = [*model._get_torch_save_params()[1], "weights"]
     found = {name: getattr(model, name, None) for name in names}
     return {name: value for name, value in found.items() if isinstance(value, th.Tensor)}
@@ -200,7 +202,7 @@ def _check(model: BaseAlgorithm, venv: VecEnv, state: State) -> None:
 
 
 def _numbered(named: Iterable[tuple[str, Any]]) -> dict[tuple[str, int], Any]:
-    """:return: What has names, by name and by its number among those of the same name"""
+    """Returns what has names, by name and by its number among those of the same name."""
     seen: Counter[str] = Counter()
     numbered = {}
     for name, each in named:
@@ -220,7 +222,7 @@ def _venv_of(model: BaseAlgorithm) -> VecEnv:
 
 
 def every_callback(callback: Any) -> list[BaseCallback]:
-    """:return: A callback with all those inside of it, in a fixed order"""
+    """Returns a callback with all those inside of it, in a fixed order."""
     if isinstance(callback, CallbackList):
         inner: Sequence[Any] = callback.callbacks
     elif isinstance(callback, EventCallback):
@@ -251,7 +253,7 @@ def _capture_callback(callback: BaseCallback, missing: list[str]) -> State:
 
 
 def _arguments_of(callback: BaseCallback) -> set[str]:
-    """:return: Attributes that a callback was made with: who continues a run may change them"""
+    """Returns attributes that a callback was made with: who continues a run may change them."""
     classes = [each for each in type(callback).__mro__ if issubclass(each, BaseCallback)]
     return {name for each in classes for name in inspect.signature(each).parameters}
 
@@ -284,6 +286,8 @@ def _capture_random(model: BaseAlgorithm) -> State:
 
 def restore_random(model: BaseAlgorithm, state: State) -> None:
     """
+    Puts the random states back.
+
     :param model: Right after :func:`restore`, at the very start of its rollout
     :param state: What :func:`capture` gave
     """

@@ -61,6 +61,8 @@ class Recorder:
 
     def attributes(self, owner: Any, name: str, but: Iterable[str] = ()) -> dict[str, Any]:
         """
+        Takes down an object's attributes.
+
         :param owner: An object
         :param name: What it is called in :attr:`missing`
         :param but: Names of attributes that are not wanted
@@ -94,6 +96,8 @@ class Recorder:
 
     def value(self, value: Any, name: str) -> Any:
         """
+        Takes down a value as plain data.
+
         :param value: Anything
         :param name: What its parts are called in :attr:`missing`
         :return: Nested dicts and lists of numbers, texts and arrays, for :meth:`Restorer.value`
@@ -165,6 +169,8 @@ class Restorer:
 
     def attributes(self, owner: Any, saved: dict[str, Any], name: str, but: Iterable[str] = ()) -> None:
         """
+        Gives an object the attributes that were taken down.
+
         :param owner: An object like the one that was taken down
         :param saved: What :meth:`Recorder.attributes` gave
         :param name: What it is called in :attr:`problems`
@@ -180,6 +186,8 @@ class Restorer:
 
     def value(self, recorded: Any, present: Any = None) -> Any:
         """
+        Makes a value of what was taken down.
+
         :param recorded: What :meth:`Recorder.value` gave
         :param present: What is there now; random states and objects are set in place
         :return: The value

@@ -24,12 +24,14 @@ TREE, ARRAY, BYTES = "tree", "__array__", "__bytes__"
 
 
 def state_file(checkpoint: Path) -> Path:
-    """:return: Where the state of the run is that a checkpoint (a .zip) was taken from"""
+    """Returns where the state of the run is that a checkpoint (a .zip) was taken from."""
     return checkpoint.with_suffix(SUFFIX)
 
 
 def fingerprint(checkpoint: Path) -> str:
     """
+    Computes what tells the weights in a checkpoint from others.
+
     :param checkpoint: A zip of SB3's
     :return: The checksums of all weights and optimisers in it: the same for another file with the same ones
     :raises RunStateError: When it is no whole zip
@@ -62,6 +64,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 def write_state(path: Path, tree: dict[str, Any]) -> None:
     """
+    Writes a state.
+
     :param path: The file
     :param tree: Nested dicts and lists of numbers, texts, bytes and arrays
     """
@@ -75,6 +79,8 @@ def write_state(path: Path, tree: dict[str, Any]) -> None:
 
 def read_tree(path: Path) -> dict[str, Any]:
     """
+    Reads a state without its arrays.
+
     :param path: A file of :func:`write_state`
     :return: What was written, but for its arrays
     :raises RunStateError: When the file is damaged, or from another version
@@ -84,6 +90,8 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 def read_state(path: Path, *parts: str) -> dict[str, Any]:
     """
+    Reads a state, or parts of it.
+
     :param path: A file of :func:`write_state`
     :param parts: Names of the parts that are needed; all by default
     :return: What was written. Nothing in the file can run code.

@@ -20,7 +20,7 @@ OLD_WRAPPER_STATE = ("_elapsed_steps", "rewards", "needs_reset", "total_steps")
 
 
 def env_id_of(venv: VecEnv) -> str:
-    """:return: The id that all of the environments were made by"""
+    """Returns the id that all of the environments were made by."""
     try:
         spec = venv.get_attr("spec", 0)[0]
     except (AttributeError, NotImplementedError):
@@ -29,7 +29,7 @@ def env_id_of(venv: VecEnv) -> str:
 
 
 def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
-    """:return: Vectorised environments with all that they are wrapped in, from the outermost inwards"""
+    """Returns vectorised environments with all that they are wrapped in, from the outermost inwards."""
     yield venv
     while isinstance(venv, VecEnvWrapper):
         venv = venv.venv
@@ -38,6 +38,8 @@ def layers_of(venv: VecEnv) -> Iterator[VecEnv]:
 
 def capture_venv(venv: VecEnv) -> State:
     """
+    Takes down the state of vectorised environments and of all that they are wrapped in.
+
     :param venv: Environments in mid-episode
     :return: What :func:`restore_venv` needs, but for running statistics; under ``missing`` what could not be taken down
     """
@@ -75,6 +77,8 @@ def _capture_envs(base: VecEnv, missing: list[str]) -> list[State]:
 
 def restore_venv(venv: VecEnv, state: State) -> list[str]:
     """
+    Puts vectorised environments into a state that was taken down.
+
     :param venv: As many environments of the same kind, in the same wrappers
     :param state: What :func:`capture_venv` gave
     :return: What is not as it was, in words
@@ -124,6 +128,8 @@ def _stack_of(layer: VecFrameStack) -> State:
 
 def normalization_of(venv: VecEnv) -> State | None:
     """
+    Takes down the running statistics of environments.
+
     :param venv: Environments
     :return: Their running statistics, or None where nothing is normalised
     """
@@ -141,6 +147,8 @@ def normalization_of(venv: VecEnv) -> State | None:
 
 def set_normalization(venv: VecEnv, state: State | None) -> None:
     """
+    Gives environments running statistics.
+
     :param venv: Environments that are normalised in the same way as those that the statistics come from
     :param state: What :func:`normalization_of` gave
     """

@@ -33,6 +33,8 @@ class Dataset:
     @classmethod
     def of_pictures(cls, images: npt.NDArray[np.uint8], states: npt.NDArray[np.float32]) -> "Dataset":
         """
+        Makes a dataset of single pictures.
+
         :param images: Single pictures, shape (n, channels, height, width)
         :param states: The state in each, shape (n, state_dim)
         :return: Each picture as a window of its own
@@ -41,7 +43,7 @@ class Dataset:
 
     @classmethod
     def concatenate(cls, datasets: Sequence["Dataset"]) -> "Dataset":
-        """:return: The windows of all, one after the other"""
+        """Returns the windows of all, one after the other."""
         if len(datasets) == 1:
             return datasets[0]
         return cls(
@@ -54,9 +56,9 @@ class Dataset:
         return len(self.images)
 
     def __getitem__(self, indices: npt.NDArray[np.integer]) -> "Dataset":
-        """:return: A copy of some windows"""
+        """Returns a copy of some windows."""
         return Dataset(self.images[indices], self.states[indices], self.episode_starts[indices])
 
     def sample(self, n: int, rng: np.random.Generator) -> "Dataset":
-        """:return: A copy of at most n windows, drawn without replacement"""
+        """Returns a copy of at most n windows, drawn without replacement."""
         return self[rng.choice(len(self), min(n, len(self)), replace=False)]

@@ -35,16 +35,22 @@ class FrameSource(Protocol):
 
     def take(self, length: int, min_change: float) -> Dataset:
         """
+        Hands over the windows of the new frames, and forgets them.
+
         :param length: Frames of a window
         :param min_change: See :func:`~sb3_mimic.data.windows.cut_windows`
         :return: Windows of the new frames, a copy
         """
 
     def run_state(self) -> dict[str, Any]:
-        """:return: What was noted and not yet taken, as plain arrays"""
+        """Returns what was noted and not yet taken, as plain arrays."""
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave"""
+        """
+        Goes on from an earlier state.
+
+        :param state: What :meth:`run_state` gave
+        """
 
 
 class _BufferFrames:

@@ -29,6 +29,8 @@ class Memory:
 
     def add(self, windows: Dataset, rng: np.random.Generator) -> None:
         """
+        Remembers windows.
+
         :param windows: What to remember; once the memory is full, each new window takes the place of a random old one
         :param rng: Chooses them
         """
@@ -40,7 +42,7 @@ class Memory:
         self._size += n_free
 
     def run_state(self) -> dict[str, npt.NDArray[Any]]:
-        """:return: All that it remembers, images as uint8"""
+        """Returns all that it remembers, images as uint8."""
         if self._windows is None:
             return {name: np.empty((0,), np.uint8) for name in ("images", "states", "episode_starts")}
         windows = self._windows
@@ -48,6 +50,8 @@ class Memory:
 
     def restore_run_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """
+        Goes on from an earlier state.
+
         :param state: What :meth:`run_state` gave
         :raises ValueError: When it holds more than the capacity
         """
@@ -62,7 +66,7 @@ class Memory:
             self._write(np.arange(n), windows)
 
     def sample(self, n: int, rng: np.random.Generator) -> Dataset:
-        """:return: A copy of n windows drawn at random, with replacement"""
+        """Returns a copy of n windows drawn at random, with replacement."""
         if self._windows is None:
             raise ValueError("This memory is empty: add windows before sampling")
         return self._windows[rng.integers(self._size, size=n)]

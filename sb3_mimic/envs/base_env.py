@@ -52,11 +52,15 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
 
     @abstractmethod
     def run_state(self) -> dict[str, Any]:
-        """:return: All that the future of a running episode depends on, as plain numbers and arrays"""
+        """Returns all that the future of a running episode depends on, as plain numbers and arrays."""
 
     @abstractmethod
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        """
+        Goes on with an episode from an earlier state.
+
+        :param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there
+        """
 
     @abstractmethod
     def _load(self) -> None:
@@ -64,11 +68,11 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
 
     @abstractmethod
     def _picture(self) -> npt.NDArray[np.uint8]:
-        """:return: A picture for people, shape (480, 480, 3)"""
+        """Returns a picture for people, shape (480, 480, 3)."""
 
     @abstractmethod
     def _open_window(self) -> WindowT:
-        """:return: A new window"""
+        """Returns a new window."""
 
     @abstractmethod
     def _show(self, window: WindowT) -> None:
@@ -88,6 +92,8 @@ class BaseEnv(gym.Env[Observation, npt.NDArray[np.float32]], ABC, Generic[Window
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """
+        Draws the scene, or shows it in a window.
+
         :return: In mode ``"rgb_array"`` a picture, shape (480, 480, 3); in mode ``"human"`` None
         :raises ClosedEnvError: After :meth:`close`
         """

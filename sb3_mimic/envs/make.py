@@ -54,6 +54,8 @@ pose_env.metadata = MimicEnv.metadata  # type: ignore[attr-defined]
 
 def find_body(body: Body | str) -> Body:
     """
+    Finds a body by its name.
+
     :param body: A body, or where it is found: ``"module:NAME"``
     :return: The body
     :raises BodyError: When there is none

@@ -147,6 +147,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """
+        Acts, and lets the world move on.
+
         :param action: What the robot's control makes of it, by default fractions of the maximum torque, shape (n_joints,);
             clipped to [-1, 1]
         :return: Observation, reward, False, False (episodes end by their time limit), and info
@@ -219,7 +221,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         return self.reward
 
     def run_state(self) -> dict[str, Any]:
-        """:return: All that the future of a running episode depends on, as plain numbers and arrays"""
+        """Returns all that the future of a running episode depends on, as plain numbers and arrays."""
         return {
             "world": self.simulation.to_bytes(),
             "picture_parity": self.simulation.n_pictures % 2,
@@ -231,7 +233,11 @@ class MimicEnv(BaseEnv[RobotViewer]):
         }
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        """
+        Goes on with an episode from an earlier state.
+
+        :param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there
+        """
         self.simulation.from_bytes(state["world"])
         self.robot.resume()
         self.np_random.bit_generator.state = state["np_random"]
@@ -282,7 +288,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
-        """:return: The robot with its target as a translucent ghost, shape (480, 480, 3)"""
+        """Returns the robot with its target as a translucent ghost, shape (480, 480, 3)."""
         size = PICTURE_SIZE * SUPERSAMPLING
         camera = Camera(self.camera.eye, self.camera.target, self.camera.up, self.camera.fov, size, size)
         if self._ghost is None:
@@ -296,7 +302,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         return {key: PARTS[key](self) for key in self.observation_keys}
 
     def _state(self) -> npt.NDArray[np.float32]:
-        """:return: The robot's own state: cosines and sines of its angles, velocities, key points"""
+        """Returns the robot's own state: cosines and sines of its angles, velocities, key points."""
         robot = self.robot
         # Plain numbers: several times faster than small arrays
         qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()

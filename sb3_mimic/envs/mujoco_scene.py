@@ -61,18 +61,22 @@ class MujocoScene:
         self._kept = self._mujoco.MjData(model)
 
     def measure(self, env: Any) -> npt.NDArray[np.floating]:
-        """:return: The joints as a vector, shape (n_joints,)"""
+        """Returns the joints as a vector, shape (n_joints,)."""
         return np.asarray((env.data.qpos[self._indices] - self._middle) / self._half)
 
     def get_state(self, env: Any) -> npt.NDArray[np.float64]:
-        """:return: All that the future of the simulation depends on"""
+        """Returns all that the future of the simulation depends on."""
         signature = self._mujoco.mjtState.mjSTATE_INTEGRATION
         state = np.empty(self._mujoco.mj_stateSize(env.model, signature))
         self._mujoco.mj_getState(env.model, env.data, state, signature)
         return state
 
     def set_state(self, env: Any, state: npt.NDArray[np.float64]) -> None:
-        """:param state: What :meth:`get_state` gave"""
+        """
+        Puts the simulation into a state.
+
+        :param state: What :meth:`get_state` gave
+        """
         signature = self._mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco.mj_setState(env.model, env.data, state, signature)
         self._mujoco.mj_forward(env.model, env.data)
@@ -80,11 +84,11 @@ class MujocoScene:
         self._mujoco.mj_setState(env.model, env.data, state, signature)
 
     def sample_state(self, env: Any, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """:return: The present state with other joint positions, each drawn evenly from its range, at rest"""
+        """Returns the present state with other joint positions, each drawn evenly from its range, at rest."""
         return self.to_state(env, rng.uniform(-1, 1, self.layout.dim))
 
     def to_state(self, env: Any, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """:return: The present state with the joint positions of a vector, at rest"""
+        """Returns the present state with the joint positions of a vector, at rest."""
         before = self.get_state(env)
         env.data.qpos[self._indices] = self._middle + self._half * goal
         env.data.qvel[:] = 0
@@ -93,7 +97,7 @@ class MujocoScene:
         return state
 
     def render(self, env: Any) -> Any:
-        """:return: A picture of the joints as they are now: after a step, MuJoCo's own shows those before its last part"""
+        """Returns a picture of the joints as they are now: after a step, MuJoCo's own shows those before its last part."""
         self._mujoco.mj_copyData(self._kept, env.model, env.data)
         viewer = getattr(getattr(env, "mujoco_renderer", None), "viewer", None)
         if viewer is not None:

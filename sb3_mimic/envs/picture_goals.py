@@ -172,6 +172,8 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
         """
+        Steps the environment, and compares where it is with the goal.
+
         :param action: One of the environment's own
         :return: Observation, reward, whether the environment has ended the episode, whether its time is up, and info
         """
@@ -195,7 +197,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         return self._observe()
 
     def run_state(self) -> dict[str, Any]:
-        """:return: All that the future of a running episode depends on, as far as ``get_state`` gives it"""
+        """Returns all that the future of a running episode depends on, as far as ``get_state`` gives it."""
         return {
             "env": self._get_state(self.unwrapped),
             "np_random": self.unwrapped.np_random.bit_generator.state,
@@ -208,7 +210,11 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         }
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        """
+        Goes on with an episode from an earlier state.
+
+        :param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there
+        """
         # Wrappers refuse a step before the first reset
         self.env.reset()
         self._set_state(self.unwrapped, state["env"])
@@ -219,6 +225,8 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """
+        Tells whether goals are reached.
+
         :param achieved: Shape (..., dim)
         :param desired: Shape (..., dim)
         :return: Whether one is within the tolerance of the other, shape (...,)
@@ -233,7 +241,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         return -np.concatenate(distances, axis=-1).mean(axis=-1)
 
     def _space(self, own: spaces.Space[Any]) -> spaces.Dict:
-        """:return: The space of the observation"""
+        """Returns the space of the observation."""
         picture = spaces.Box(0, 255, (self.size, self.size, 3), np.uint8)
         vector = spaces.Box(-self.pose_layout.bounds, self.pose_layout.bounds, dtype=np.float32)
         every: dict[str, spaces.Space[Any]] = {
@@ -264,7 +272,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         self._achieved, self._image = self._measured(), self._photograph()
 
     def _checked(self, goal: npt.ArrayLike | None, image: Picture | None) -> tuple[Vector | None, Picture | None]:
-        """:return: A goal and its picture, as arrays"""
+        """Returns a goal and its picture, as arrays."""
         shape = (self.size, self.size, 3)
         if goal is not None:
             goal = np.asarray(goal, np.float32)
@@ -293,7 +301,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
             env.np_random.bit_generator.state = random
 
     def _drawn(self) -> Any:
-        """:return: A random state that the environment can be in"""
+        """Returns a random state that the environment can be in."""
         env = self.unwrapped
         if self._sample_state is not None:
             return self._sample_state(env, self._rng)
@@ -318,7 +326,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
 
 
 def _tolerances(tolerance: float | Mapping[str, float], layout: PoseLayout) -> dict[str, float]:
-    """:return: That of each part, by its name"""
+    """Returns what belongs to each part, by its name."""
     given = dict(tolerance) if isinstance(tolerance, Mapping) else {part.name: tolerance for part in layout}
     names = {part.name for part in layout}
     if given.keys() != names or not all(value > 0 for value in given.values()):

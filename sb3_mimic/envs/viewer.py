@@ -30,6 +30,8 @@ class RobotViewer:
 
     def show(self, qpos: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> None:
         """
+        Shows the robot and its target.
+
         :param qpos: Joint angles of the robot, shape (n_joints,), in rad
         :param target: Those of its ghost
         """
@@ -48,6 +50,8 @@ class WalkViewer:
 
     def show(self, walker: Walker, camera: Camera) -> None:
         """
+        Shows the walker.
+
         :param walker: Whom to show
         :param camera: Where to look at it from
         """

@@ -57,7 +57,7 @@ class WalkEnv(BaseEnv[WalkViewer]):
         self._start, self._phase = 0.0, 0.0
 
     def run_state(self) -> dict[str, Any]:
-        """:return: All that the future of a running episode depends on, as plain numbers"""
+        """Returns all that the future of a running episode depends on, as plain numbers."""
         return {
             "world": self.simulation.to_bytes(),
             "np_random": self.np_random.bit_generator.state,
@@ -66,7 +66,11 @@ class WalkEnv(BaseEnv[WalkViewer]):
         }
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there"""
+        """
+        Goes on with an episode from an earlier state.
+
+        :param state: What :meth:`run_state` gave, be it in another process: the episode goes on from there
+        """
         self.simulation.from_bytes(state["world"])
         self.walker.refresh()
         self.np_random.bit_generator.state = state["np_random"]
@@ -92,6 +96,8 @@ class WalkEnv(BaseEnv[WalkViewer]):
 
     def step(self, action: npt.NDArray[np.floating]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """
+        Acts, and lets the world move on.
+
         :param action: Fractions of the maximum torque, shape (n_joints,); clipped to [-1, 1]
         :return: Observation, reward, whether it has fallen, False (the time limit is not known here), and info
         :raises EnvArgumentError: When the action has another shape or is not finite; the episode can go on after it
@@ -129,14 +135,14 @@ class WalkEnv(BaseEnv[WalkViewer]):
         self.walker.load()
 
     def _camera(self) -> Camera:
-        """:return: A camera beside the walker, wherever it is"""
+        """Returns a camera beside the walker, wherever it is."""
         x, y, _ = self.walker.position
         dx, dy, dz = CAMERA_OFFSET
         eye = (x + dx, y + dy, CAMERA_HEIGHT + dz)
         return Camera(eye, (x, y, CAMERA_HEIGHT), (0.0, 0.0, 1.0), FOV, PICTURE_SIZE, PICTURE_SIZE)
 
     def _picture(self) -> npt.NDArray[np.uint8]:
-        """:return: The walker from beside, shape (480, 480, 3)"""
+        """Returns the walker from beside, shape (480, 480, 3)."""
         return self._camera().render(self.simulation)
 
     def _open_window(self) -> WalkViewer:

@@ -31,7 +31,7 @@ def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Se
 
 
 def n_trunk_features(trunk: nn.Module, height: int, width: int, n_channels: int) -> int:
-    """:return: How many features a trunk makes of pictures of this size"""
+    """Returns how many features a trunk makes of pictures of this size."""
     with th.no_grad():
         was_training = trunk.training
         trunk.eval()

@@ -82,13 +82,13 @@ def frame_channels(space: spaces.Space[Any], key: str, n_channels: int | None = 
 
 
 def frame_space(space: spaces.Space[Any], n_channels: int) -> spaces.Box:
-    """:return: The space of a single frame out of a picture with channels first"""
+    """Returns the space of a single frame out of a picture with channels first."""
     assert space.shape is not None
     return spaces.Box(0, 255, (n_channels, *space.shape[1:]), np.uint8)
 
 
 def vector_keys(observation_space: spaces.Dict) -> tuple[str, ...]:
-    """:return: Keys of all vectors in an observation"""
+    """Returns the keys of all vectors in an observation."""
     return tuple(
         key for key, space in observation_space.spaces.items() if isinstance(space, spaces.Box) and len(space.shape) == 1
     )

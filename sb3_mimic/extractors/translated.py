@@ -52,7 +52,11 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         self._last_version = -1
 
     def attach(self, translator: nn.Module) -> None:
-        """:param translator: Belongs to the policy, and so is no part of this module's own parameters"""
+        """
+        Gives it the translator to read with.
+
+        :param translator: Belongs to the policy, and so is no part of this module's own parameters
+        """
         vars(self)["translator"] = translator
         picture: Any = vars(translator)
         shape = (1, 1, picture["n_channels"], picture["height"], picture["width"])
@@ -111,7 +115,7 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         return th.cat([states for _, states in now], dim=1)
 
     def _translate(self, frames: th.Tensor) -> Any:
-        """:return: What the translator makes of frames, as it is, and without a gradient"""
+        """Returns what the translator makes of frames, as it is, and without a gradient."""
         translator: Any = vars(self)["translator"]
         was_training = translator.training
         translator.eval()

@@ -23,6 +23,8 @@ def card_of(
     repo_id: str | None = None,
 ) -> str:
     """
+    Writes the card of an agent.
+
     :param env_id: What the agent was trained on
     :param arguments: What the zoo was called with
     :param measures: As ``sb3_mimic.agents.evaluation.evaluate`` gives them, and what else is known of the training
@@ -87,18 +89,18 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
 
 
 def _packages(arguments: Mapping[str, Any]) -> list[str]:
-    """:return: What registers the environment"""
+    """Returns what registers the environment."""
     return list(arguments.get("gym_packages") or ["sb3_mimic"])
 
 
 def _own_packages(arguments: Mapping[str, Any]) -> str:
-    """:return: What a command of ours must be told of them: it knows ours"""
+    """Returns what a command of ours must be told of them: it knows ours."""
     own = [package for package in _packages(arguments) if package != "sb3_mimic"]
     return f" --gym-packages {' '.join(own)}" if own else ""
 
 
 def _folder(repo_id: str | None) -> str:
-    """:return: Where commands look for the agent: a fetched one lies in logs, a shipped one where they look by default"""
+    """Returns where commands look for the agent: a fetched one lies in logs, a shipped one where they look by default."""
     return " -f logs" if repo_id else ""
 
 

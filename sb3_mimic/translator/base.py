@@ -58,6 +58,8 @@ class Translator(nn.Module):
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
         """
+        Reads windows of frames.
+
         :param images: uint8 or float in [0, 255], shape (batch, time, channels, height, width)
         :param hidden: Hidden state of the call before; the caller keeps and detaches it. None at the start of an episode
         :return: States, shape (batch, time, state_dim), and the new hidden state; None where there is no memory
@@ -103,11 +105,11 @@ class Translator(nn.Module):
         return (result, hidden) if return_hidden else result
 
     def get_constructor_parameters(self) -> dict[str, Any]:
-        """:return: Keyword arguments, all plain data, that make another such translator of the same observation space"""
+        """Returns keyword arguments, all plain data, that make another such translator of the same observation space."""
         return {"state_dim": self.state_dim}
 
     def weights(self) -> dict[str, th.Tensor]:
-        """:return: Parameters and buffers by name, without the optimiser's state"""
+        """Returns parameters and buffers by name, without the optimiser's state."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith(OPTIMIZER_PREFIX)}
 
     def set_weights(self, weights: dict[str, th.Tensor]) -> None:

@@ -155,7 +155,7 @@ class TranslatorCallback(BaseCallback):
         return ReplayFrames(self.replay_buffer, *how)
 
     def run_state(self) -> dict[str, Any]:
-        """:return: All that its future depends on, as plain numbers and arrays"""
+        """Returns all that its future depends on, as plain numbers and arrays."""
         return {
             "memory": self.memory.run_state(),
             "random": self.rng.bit_generator.state,
@@ -165,7 +165,11 @@ class TranslatorCallback(BaseCallback):
         }
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
-        """:param state: What :meth:`run_state` gave"""
+        """
+        Goes on from an earlier state.
+
+        :param state: What :meth:`run_state` gave
+        """
         self.memory.restore_run_state(state["memory"])
         self.rng.bit_generator.state = state["random"]
         self.n_rollouts = state["n_rollouts"]
@@ -205,7 +209,7 @@ class TranslatorCallback(BaseCallback):
             ) from error
 
     def _layout_of(self, size: int) -> PoseLayout | None:
-        """:return: What a vector of this size means, where the environment tells it"""
+        """Returns what a vector of this size means, where the environment tells it."""
         return self.layout if isinstance(self.layout, PoseLayout) and self.layout.dim == size else None
 
     def _on_rollout_start(self) -> None:
@@ -243,7 +247,7 @@ class TranslatorCallback(BaseCallback):
         self.n_rollouts += 1
 
     def _read_again(self) -> dict[str, Any]:
-        """:return: What the policy read in the pictures of the rollout"""
+        """Returns what the policy read in the pictures of the rollout."""
         extractor = self.model.policy.features_extractor
         if not isinstance(extractor, PoseReadingExtractor):
             return {}

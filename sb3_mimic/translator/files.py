@@ -59,7 +59,7 @@ class TranslatorDescription:
             )
 
     def build(self, translator_class: type[Translator]) -> Translator:
-        """:return: A new translator, with weights of its own"""
+        """Returns a new translator, with weights of its own."""
         unknown = set(self.kwargs) - set(inspect.signature(translator_class).parameters)
         if unknown:
             raise ValueError(f"{self.class_name} knows no {', '.join(sorted(unknown))}")
@@ -119,6 +119,8 @@ def import_class(dotted: str) -> type[Translator]:
 
 def read_translator_file(path: str | Path) -> tuple[TranslatorDescription, dict[str, th.Tensor]]:
     """
+    Reads a translator's file without making a translator of it.
+
     :param path: Written by :func:`save_translator`
     :return: What the file says, and its weights
     :raises TranslatorFileError: When it is missing, damaged, too large, or something else
@@ -153,6 +155,8 @@ def load_translator(
     path: str | Path, translator_classes: Sequence[type[Translator]] = TRANSLATOR_CLASSES
 ) -> tuple[Translator, PoseLayout | None]:
     """
+    Makes the translator that a file holds.
+
     :param path: Written by :func:`save_translator`
     :param translator_classes: What the file may ask for; add your own
     :return: The translator, and what the states that it reads mean, where the file says so

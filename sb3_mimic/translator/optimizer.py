@@ -9,6 +9,8 @@ _KEPT = ("step", "exp_avg", "exp_avg_sq")
 
 def adam_to_tensors(optimizer: th.optim.Adam, module: nn.Module) -> dict[str, th.Tensor]:
     """
+    Takes an optimiser's state apart into tensors.
+
     :param optimizer: Of the module's parameters
     :param module: Which gives them names
     :return: Step and averages of every parameter that has been trained, as ``exp_avg.<name of the parameter>``

@@ -45,7 +45,7 @@ def read_rollout(
 
 
 def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """:return: States in frames of shape (n, time, n_channels, height, width)"""
+    """Returns states in frames of shape (n, time, n_channels, height, width)."""
     batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
     return np.concatenate([_evaluated(translator, th.from_numpy(batch))[0].cpu().numpy() for batch in batches])
 
@@ -61,6 +61,8 @@ def _evaluated(translator: Translator, images: th.Tensor) -> Any:
 
 def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """
+    Finds what was not there in the step before.
+
     :param units: What is read at once, several in each step, shape (n_steps, n_envs, n_units, ...)
     :return: Those that were not there in the step before, in the place of the next one or of the last, shape (n, ...);
         and for each unit its place among them, shape (n_steps, n_envs, n_units)
@@ -80,5 +82,5 @@ def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt
 
 
 def _words(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """:return: Pixels eight at a time, where their number allows it: quicker to compare"""
+    """Returns pixels eight at a time, where their number allows it: quicker to compare."""
     return pixels.view(np.uint64) if pixels.shape[-1] % 8 == 0 and pixels.strides[-1] == 1 else pixels

@@ -14,7 +14,7 @@ from sb3_mimic.translator.base import Translator
 
 
 def default_n_threads() -> int:
-    """:return: Half of the processors: threads that wait for one that is busy elsewhere cost more than they bring"""
+    """Returns half of the processors: threads that wait for one that is busy elsewhere cost more than they bring."""
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, n_cpus // 2)
 

@@ -69,7 +69,7 @@ class Examination:
         self.envs: VecEnv | None = None
 
     def make_envs(self, n_envs: int) -> VecEnv:
-        """:return: Environments to examine in, wrapped as those of the training are"""
+        """Returns environments to examine in, wrapped as those of the training are."""
         manager = copy.copy(self._manager)
         manager.seed = EXAMINATION_SEED
         manager.vec_env_class = DummyVecEnv
@@ -83,7 +83,11 @@ class Examination:
         return self.envs
 
     def attach(self, model: BaseAlgorithm) -> None:
-        """:param model: The model to examine"""
+        """
+        Examines this model from now on.
+
+        :param model: The model to examine
+        """
         self.translator = getattr(model.policy, "translator", None)
 
     def ask_the_same_again(self) -> None:
@@ -92,7 +96,7 @@ class Examination:
         self.envs.seed(EXAMINATION_SEED)
 
     def score(self, model: BaseAlgorithm) -> float:
-        """:return: Mean return of the model over the examination's episodes"""
+        """Returns the mean return of the model over the examination's episodes."""
         assert self.envs is not None
         self.attach(model)
         if model.get_vec_normalize_env() is not None:

@@ -17,6 +17,8 @@ N_SEEDS = 400_000
 
 def trial_seed(seed: int, number: int) -> int:
     """
+    Computes the seed of a trial, the same whichever worker runs it.
+
     :param seed: Of the study: ``--seed``
     :param number: Of the trial
     :return: Seed of the trial, the same whichever worker runs it

@@ -56,7 +56,7 @@ def suggest(trial: Any, entry: Entry, n_timesteps: int, tunes_reward: bool = Tru
 
 
 def _within(outer: dict[str, Any], key: str) -> dict[str, Any]:
-    """:return: The mapping inside another, made where there is none"""
+    """Returns the mapping inside another, made where there is none."""
     inner: dict[str, Any] = outer.setdefault(key, {})
     return inner
 
@@ -95,7 +95,7 @@ def _suggest_translator(trial: Any, tuned: Entry) -> None:
 
 
 def _suggest_reward(trial: Any) -> dict[str, float]:
-    """:return: Weights; over an episode, the largest of each weighs about as much as the progress in joint space"""
+    """Returns weights; over an episode, the largest of each weighs about as much as the progress in joint space."""
     return {
         PROGRESS: 1.0,
         "keypoint_progress": trial.suggest_float("reward_keypoint_progress", 0.0, 4.0),

@@ -29,6 +29,8 @@ RECORD = "sb3_mimic"
 
 def heartbeat_interval() -> int:
     """
+    Reads how often a worker gives a sign of life.
+
     :return: Seconds between two signs of life
     :raises ValueError: When the environment variable ``SB3_MIMIC_HEARTBEAT`` is no positive whole number
     """
@@ -89,6 +91,8 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
 
 def open_storage(storage: str, must_exist: bool = False) -> BaseStorage:
     """
+    Opens a storage.
+
     :param storage: A journal file, whose name ends with ``.log``, or the URL of a database
     :param must_exist: Whether to make nothing: no file, no tables
     :return: The storage, in which the trials of dead workers are noticed
@@ -150,6 +154,8 @@ def _without_password(storage: str) -> str:
 
 def load_study(storage: str, study_name: str) -> optuna.Study:
     """
+    Opens a study that is there.
+
     :param storage: See :func:`open_storage`
     :param study_name: Name of the study
     :return: The study

@@ -129,7 +129,7 @@ class Worker:
         self.study.set_user_attr(studies.RECORD, ours)
 
     def _wait_for_others(self) -> int:
-        """:return: How many trials of dead workers this one put back into the queue, once there are some"""
+        """Returns how many trials of dead workers this one put back into the queue, once there are some."""
         retry = getattr(self.storage, "heartbeat_stale_trial_callback", None)
         if retry is None:
             return 0
@@ -151,7 +151,7 @@ class Worker:
         return int(retry.n_queued - before)
 
     def _running(self) -> list[FrozenTrial]:
-        """:return: Trials of other workers, without those that take so long that they will never give a sign of life"""
+        """Returns trials of other workers, without those that take so long that they will never give a sign of life."""
         trials = self._trials()
         durations = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
         patience = PATIENCE * max(durations, default=0.0) + 2 * studies.GRACE * studies.heartbeat_interval()

@@ -92,7 +92,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
         return hyperparams, saved
 
     def _find_entry(self) -> Entry | None:
-        """:return: Hyperparameters that the zoo would not find, or None where it does"""
+        """Returns hyperparameters that the zoo would not find, or None where it does."""
         config, env_id = Path(self.config), self.env_name.gym_id
         if config.suffix in (".yml", ".yaml") and not config.is_file():
             raise HyperparametersError(
@@ -118,7 +118,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
         return entry_for(self.algo, env_id, similar)
 
     def _overridden(self, entry: Entry) -> tuple[Entry, Entry]:
-        """:return: An entry with all that the command line changes, as the zoo does it, and the same in order"""
+        """Returns an entry with all that the command line changes, as the zoo does it, and the same in order."""
         hyperparams = {**entry, **(self.custom_hyperparams or {})}
         if "env_kwargs" in hyperparams and self.env_kwargs:
             hyperparams["env_kwargs"] = self.env_kwargs

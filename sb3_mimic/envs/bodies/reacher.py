@@ -12,7 +12,7 @@ X_AXIS, Z_AXIS, PITCH_AXIS = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
 
 
 def _reacher_plane() -> Body:
-    """:return: A planar arm of two hinges and links of 0.20 and 0.21 m, seen from above, without gravity."""
+    """Returns a planar arm of two hinges and links of 0.20 and 0.21 m, seen from above, without gravity."""
     limit = math.radians(150)
     segments = (
         urdf.Segment("upper_arm", (("shoulder", Z_AXIS, -limit, limit),), 0.20, 0.025, 0.3, UPPER_ARM),
@@ -31,7 +31,7 @@ def _reacher_plane() -> Body:
 
 
 def _reacher_3d() -> Body:
-    """:return: An arm under gravity: shoulder yaw and pitch, elbow pitch, two links of 0.30 m."""
+    """Returns an arm under gravity: shoulder yaw and pitch, elbow pitch, two links of 0.30 m."""
     yaw, pitch, elbow = math.radians(90), math.radians(60), math.radians(135)
     shoulder = (("shoulder_yaw", Z_AXIS, -yaw, yaw), ("shoulder_pitch", PITCH_AXIS, -pitch, pitch))
     segments = (
@@ -50,10 +50,8 @@ def _reacher_3d() -> Body:
 
 
 def _reacher_6d() -> Body:
-    """
-    :return: An arm under gravity: three hinges in the shoulder, one in the elbow, two in the wrist; links of 0.28, 0.24 and
-        0.14 m.
-    """
+    """Returns an arm under gravity: three hinges in the shoulder, one in the elbow, two in the wrist; links of 0.28, 0.24 and
+    0.14 m."""
     yaw, pitch, roll, wrist = (math.radians(limit) for limit in (90, 60, 60, 60))
     shoulder = (
         ("shoulder_yaw", Z_AXIS, -yaw, yaw),

@@ -31,6 +31,8 @@ class _Link:
 
     def add(self, geom: ElementTree.Element, offset: FloatArray) -> None:
         """
+        Adds the shape and the mass of a geom.
+
         :param geom: A capsule or a sphere
         :param offset: Where its body's frame is in the frame of this link, in m
         """
@@ -54,6 +56,8 @@ class _Link:
 
     def text(self, touches: bool) -> str:
         """
+        Writes the link as URDF.
+
         :param touches: Whether its last shape touches things
         :return: A piece of URDF
         """
@@ -75,6 +79,8 @@ class _Link:
 
 def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -> str:
     """
+    Reads a MuJoCo model and writes it as URDF.
+
     :param file: A MuJoCo model: one tree of bodies with hinges, capsules and spheres, in degrees
     :param touching: Names of the bodies whose (last) shape touches things; all others pass through them
     :param damping: Damping of each hinge by its name, in Nm s/rad

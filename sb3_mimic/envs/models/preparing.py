@@ -40,7 +40,7 @@ def prepared(file: UrdfFile, driven: Sequence[str], limits: Mapping[str, Limits]
 
 
 def _child(element: ElementTree.Element, tag: str, **default: str) -> ElementTree.Element:
-    """:return: The first child with a tag; made, with these attributes, where there is none"""
+    """Returns the first child with a tag; made, with these attributes, where there is none."""
     found = element.find(tag)
     return ElementTree.SubElement(element, tag, default) if found is None else found
 

@@ -62,6 +62,8 @@ def _inertial(mass: float, inertia: Vector, offset: Vector) -> str:
 
 def box(size: Vector, offset: Vector, color: Color) -> str:
     """
+    Writes a box.
+
     :param size: Extent along x, y and z, in m
     :param offset: Where its middle is on the link, in m
     :param color: Red, green, blue, each in [0, 1]
@@ -73,6 +75,8 @@ def box(size: Vector, offset: Vector, color: Color) -> str:
 
 def sphere(radius: float, offset: Vector, color: Color) -> str:
     """
+    Writes a sphere.
+
     :param radius: In m
     :param offset: Where its middle is on the link, in m
     :param color: Red, green, blue, each in [0, 1]
@@ -83,6 +87,8 @@ def sphere(radius: float, offset: Vector, color: Color) -> str:
 
 def coarse_ball(radius: float, offset: Vector, color: Color) -> str:
     """
+    Writes a ball of twenty faces.
+
     :param radius: In m
     :param offset: Where its middle is on the link, in m
     :param color: Red, green, blue, each in [0, 1]
@@ -93,7 +99,7 @@ def coarse_ball(radius: float, offset: Vector, color: Color) -> str:
 
 
 def _prism() -> str:
-    """:return: An OBJ file: a prism of length and radius 1, along the x axis"""
+    """Returns an OBJ file: a prism of length and radius 1, along the x axis."""
     angles = [2 * math.pi * side / N_SIDES for side in range(N_SIDES)]
     vertices = [(x, math.cos(angle), math.sin(angle)) for x in (0, 1) for angle in angles]
     faces = []
@@ -106,7 +112,7 @@ def _prism() -> str:
 
 
 def _icosahedron() -> str:
-    """:return: An OBJ file: an icosahedron of radius 1, an edge on top"""
+    """Returns an OBJ file: an icosahedron of radius 1, an edge on top."""
     # The corners of three golden rectangles that stand across each other
     golden = (1 + math.sqrt(5)) / 2
     radius = math.hypot(1, golden)
@@ -183,6 +189,8 @@ def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
 
 def limb(segments: tuple[Segment, ...], parent: str, offset: Vector, yaw: float = 0.0) -> str:
     """
+    Writes a limb.
+
     :param segments: From the body outwards
     :param parent: Name of the link that carries the limb
     :param offset: Where on that link it begins, in m
@@ -198,6 +206,8 @@ def limb(segments: tuple[Segment, ...], parent: str, offset: Vector, yaw: float 
 
 def robot(name: str, *pieces: str, look: str = "") -> str:
     """
+    Writes a robot.
+
     :param name: Name of the robot
     :param pieces: Pieces of URDF that hang on the link ``base``, which does not move
     :param look: Pieces of URDF that say what that link looks like

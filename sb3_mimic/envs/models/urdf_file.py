@@ -27,6 +27,8 @@ MAX_PARENTS = 5
 @dataclass(frozen=True)
 class Link:
     """
+    A link, as a file describes it.
+
     :param name: Its name
     :param mass: In kg; 0 where the file gives none
     :param centre: Its centre of mass in its own frame, shape (3,), in m
@@ -42,6 +44,8 @@ class Link:
 @dataclass(frozen=True)
 class Joint:
     """
+    A joint, as a file describes it.
+
     :param name: Its name
     :param kind: ``revolute``, ``continuous``, ``prismatic``, ``fixed``, or another of URDF's types
     :param parent: Name of the link that carries it
@@ -68,7 +72,7 @@ class Joint:
     follows: str
 
     def transform(self, position: float) -> FloatArray:
-        """:return: Where its child is in its parent's frame when it is at a position in rad or m, shape (4, 4)"""
+        """Returns where its child is in its parent's frame when it is at a position in rad or m, shape (4, 4)."""
         motion = np.eye(4)
         if self.kind in SLIDES:
             motion[:3, 3] = position * self.axis
@@ -104,6 +108,8 @@ class UrdfFile:
 
     def check_joints(self, names: Sequence[str]) -> None:
         """
+        Checks that joints can be driven.
+
         :param names: Joints that are to be driven
         :raises BodyError: When one is not there, cannot be driven, is there twice, or moves nothing that has a mass
         """
@@ -125,16 +131,20 @@ class UrdfFile:
                 )
 
     def check_link(self, name: str, wanted_by: str) -> None:
-        """:raises BodyError: When there is no such link"""
+        """
+        Checks that there is a link of this name.
+
+        :raises BodyError: When there is no such link
+        """
         if name not in self.links:
             raise BodyError(f"{wanted_by} needs a link '{name}'. Links of {self.name}: {', '.join(self.links)}.")
 
     def driveable(self) -> tuple[str, ...]:
-        """:return: Names of all hinges and slides that follow no other joint"""
+        """Returns the names of all hinges and slides that follow no other joint."""
         return tuple(j.name for j in self.joints.values() if j.kind in HINGES + SLIDES and not j.follows)
 
     def way_to(self, link: str) -> list[Joint]:
-        """:return: The joints between the root and a link, from the root outwards"""
+        """Returns the joints between the root and a link, from the root outwards."""
         way: list[Joint] = []
         while link in self.above:
             way.insert(0, self.above[link])
@@ -143,6 +153,8 @@ class UrdfFile:
 
     def position(self, link: str, positions: Mapping[str, float]) -> FloatArray:
         """
+        Computes where a link is.
+
         :param link: Name of a link
         :param positions: Of joints, in rad or m; others are at rest
         :return: Where the link's frame is, shape (3,), in m
@@ -284,13 +296,13 @@ class UrdfFile:
 
 
 def resting(joint: Joint) -> float:
-    """:return: Where a joint is when nobody says: at 0 or at the limit next to it, in rad or m"""
+    """Returns where a joint is when nobody says: at 0 or at the limit next to it, in rad or m."""
     low, high = joint.limits
     return min(max(0.0, low), high)
 
 
 def _rotation(roll: float, pitch: float, yaw: float) -> FloatArray:
-    """:return: Shape (3, 3)"""
+    """Returns the matrix of a rotation, shape (3, 3)."""
     (cr, sr), (cp, sp), (cy, sy) = ((math.cos(angle), math.sin(angle)) for angle in (roll, pitch, yaw))
     return np.array(
         [

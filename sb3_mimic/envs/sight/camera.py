@@ -29,7 +29,7 @@ class Camera(View):
         return list(view), list(p.computeProjectionMatrixFOV(self.fov, self.width / self.height, near, far))
 
     def render(self, simulation: Simulation) -> npt.NDArray[np.uint8]:
-        """:return: The picture, shape (height, width, 3)"""
+        """Returns the picture, shape (height, width, 3)."""
         view, projection = self._matrices
         simulation.n_pictures += 1
         _, _, rgba, _, _ = p.getCameraImage(
@@ -45,7 +45,7 @@ class Camera(View):
         return self._without_alpha(rgba)
 
     def render_with_mask(self, simulation: Simulation) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """:return: The picture with shadows, shape (height, width, 3), and where a body is in it, shape (height, width)"""
+        """Returns the picture with shadows, shape (height, width, 3), and where a body is in it, shape (height, width)."""
         view, projection = self._matrices
         simulation.n_pictures += 1
         _, _, rgba, _, bodies = p.getCameraImage(
@@ -69,7 +69,11 @@ class Camera(View):
         return picture
 
     def point_window(self, simulation: Simulation) -> None:
-        """:param simulation: One with a window, which is to look at the same scene from the same side"""
+        """
+        Lets a window look at the scene as this camera does.
+
+        :param simulation: One with a window, which is to look at the same scene from the same side
+        """
         distance = math.dist(self.eye, self.target)
         x, y, z = ((t - e) / distance for e, t in zip(self.eye, self.target, strict=True))
         p.resetDebugVisualizerCamera(
@@ -83,6 +87,8 @@ class Camera(View):
 
     def project(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """
+        Projects points into the picture.
+
         :param points: In the world, shape (n, 3), in m
         :return: Where they are in the picture, shape (n, 2): column and row, as fractions of its width and height
         """

@@ -27,10 +27,10 @@ class Goal(Protocol):
         """Put the scene into the given configuration, at rest."""
 
     def measure(self) -> npt.NDArray[np.float32]:
-        """:return: The goal that the present scene fulfils, shape (goal_dim,)"""
+        """Returns the goal that the present scene fulfils, shape (goal_dim,)."""
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
-        """:return: Whether one fulfils the other: a truth value, or an array of them, shape (...,)"""
+        """Tells whether one fulfils the other: a truth value, or an array of them, shape (...,)."""
 
 
 class PoseGoal:

@@ -51,6 +51,8 @@ class Term(NamedTuple):
 
 def pose_parts(layout: PoseLayout) -> PoseParts:
     """
+    Looks up the parts of a pose.
+
     :param layout: Of a robot's pose
     :return: What the terms need to know of it, looked up once: terms run at every step
     """
@@ -59,7 +61,7 @@ def pose_parts(layout: PoseLayout) -> PoseParts:
 
 
 def components(vectors: FloatArray | float) -> Any:
-    """:return: The components of one vector, shape (dim,), or of a batch of them, shape (n, dim); a number as it is"""
+    """Returns the components of one vector, shape (dim,), or of a batch of them, shape (n, dim); a number as it is."""
     if not isinstance(vectors, np.ndarray):
         return vectors
     if vectors.ndim == 1:
@@ -205,6 +207,8 @@ class Reward:
 
     def terms(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> dict[str, Scalar]:
         """
+        Computes each term of the reward.
+
         :param achieved: Poses after the step, shape (..., dim)
         :param desired: Poses asked for, shape (..., dim)
         :param info: The step's info, or a sequence of them, one for each row
@@ -229,11 +233,11 @@ class Reward:
         return terms
 
     def __call__(self, achieved: FloatArray, desired: FloatArray, info: dict[str, Any] | Sequence[Info]) -> Scalar:
-        """:return: The sum of all terms: a number for one step, shape (...,) for a batch"""
+        """Returns the sum of all terms: a number for one step, shape (...,) for a batch."""
         return sum(self.terms(achieved, desired, info).values())
 
     def _asked(self, achieved: FloatArray, desired: FloatArray, info: Info | Sequence[Info]) -> dict[str, npt.NDArray[Any]]:
-        """:return: By their names, what the functions ask for: arrays of their own, shape (..., n)"""
+        """Returns what the functions ask for, by its name: arrays of their own, shape (..., n)."""
         found: dict[str, Any] = {keys.ACHIEVED_GOAL: achieved, keys.DESIRED_GOAL: desired}
         try:
             for key in self._asked_reads:
@@ -251,11 +255,11 @@ class Reward:
         return arrays
 
     def _source(self, name: str) -> str:
-        """:return: The vector that a part asked for is taken from; itself, where it is no part of one"""
+        """Returns the vector that a part asked for is taken from; itself, where it is no part of one."""
         return self._vector_parts.get(name, (name, ""))[0]
 
     def _missing(self, error: KeyError) -> MissingInfoError:
-        """:return: What to say when the info lacks what a term reads"""
+        """Returns what to say when the info lacks what a term reads."""
         key = error.args[0]
         return MissingInfoError(
             f"Reward term '{self._readers.get(key)}' reads '{key}' from the info of each step, and this info has none."

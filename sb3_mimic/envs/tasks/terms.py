@@ -52,6 +52,8 @@ class StepFunction:
 
     def __call__(self, parts: Mapping[str, Any], shape: tuple[int, ...]) -> Any:
         """
+        Computes the term.
+
         :param parts: At least those that it asks for
         :param shape: () for one step, (batch,) for many
         :return: One number for each step: a float, or an array of that shape
@@ -86,12 +88,14 @@ def registered(name: str, function: Function, taken: Collection[str]) -> None:
 
 
 def _origin(function: Function) -> tuple[Any, Any]:
-    """:return: Where a function is defined: whoever runs a notebook's cell again means to replace it"""
+    """Returns where a function is defined: whoever runs a notebook's cell again means to replace it."""
     return getattr(function, "__module__", None), getattr(function, "__qualname__", function)
 
 
 def read_weights(weights: Weights, own: Collection[str], parts: Collection[str]) -> tuple[dict[str, float], dict[str, Any]]:
     """
+    Reads the weights of a reward, and checks them.
+
     :param weights: By the name of each term: its weight, or a function (or ``"module:function"``) and its weight
     :param own: Names of the terms of ours
     :param parts: Names of all that a function can ask for
@@ -124,7 +128,7 @@ def read_weights(weights: Weights, own: Collection[str], parts: Collection[str])
 
 
 def _found(name: str, function: Function | str) -> Function:
-    """:return: The function, looked up where a text says where it is"""
+    """Returns the function, looked up where a text says where it is."""
     if isinstance(function, str):
         module, _, attribute = function.partition(":")
         try:

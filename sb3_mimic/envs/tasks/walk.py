@@ -79,6 +79,8 @@ class WalkReward:
 
     def terms(self, facts: Facts) -> dict[str, float]:
         """
+        Computes each term of the reward.
+
         :param facts: What is said of every step, and what the functions ask for
         :return: Each term times its weight, under the name that it has in a step's info
         """

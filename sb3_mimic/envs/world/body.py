@@ -221,7 +221,11 @@ class Body:
 
 
 def check_limits(limits: Limits, joint: str) -> None:
-    """:raises BodyError: When limits, in rad or m, are not finite or not the lower one first"""
+    """
+    Checks the limits of a joint.
+
+    :raises BodyError: When limits, in rad or m, are not finite or not the lower one first
+    """
     if len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf:
         raise BodyError(
             f"The limits of joint '{joint}' must be two finite numbers, the lower one first, got {limits}."
@@ -273,7 +277,7 @@ def _keypoint(given: KeyPoint | tuple[Any, ...]) -> KeyPoint:
 
 
 def _outermost(file: UrdfFile, joints: tuple[str, ...]) -> tuple[KeyPoint, ...]:
-    """:return: A key point at the end of each limb"""
+    """Returns a key point at the end of each limb."""
     # The links that move as one with the last joint on their way
     groups: dict[str, list[str]] = {}
     inner = set()
@@ -296,7 +300,7 @@ def _outermost(file: UrdfFile, joints: tuple[str, ...]) -> tuple[KeyPoint, ...]:
 
 
 def _limbs(file: UrdfFile, points: tuple[KeyPoint, ...]) -> tuple[tuple[str, ...], ...]:
-    """:return: From the root to each key point that is the last on its way, through all that are on that way"""
+    """Returns the limbs: from the root to each key point that is the last on its way, through all that are on that way."""
     ways = {point.name: [file.root, *(joint.child for joint in file.way_to(point.link))] for point in points}
     limbs = []
     for point in points:

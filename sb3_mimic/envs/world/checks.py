@@ -11,6 +11,8 @@ from sb3_mimic.errors import EnvArgumentError
 
 def checked_action(action: Any, joints: Collection[str]) -> list[float]:
     """
+    Checks an action, and clips it.
+
     :param action: Fractions of the maximum torque, shape (n_joints,)
     :param joints: Names of the joints
     :return: The fractions, clipped to [-1, 1]
@@ -28,6 +30,8 @@ def checked_action(action: Any, joints: Collection[str]) -> list[float]:
 
 def checked_options(options: dict[str, Any], picture_shape: tuple[int, int, int]) -> dict[str, Any]:
     """
+    Checks the options of a reset.
+
     :param options: Of a reset: ``desired_goal``, ``desired_image``
     :param picture_shape: What a picture must have: (height, width, 3)
     :return: The options, the picture as an array

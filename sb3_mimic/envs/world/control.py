@@ -48,6 +48,8 @@ class Control(ABC):
 
     def names(self, joints: tuple[str, ...]) -> tuple[str, ...]:
         """
+        Names the numbers of an action.
+
         :param joints: Names of the driven joints
         :return: What each number of an action is called
         """
@@ -55,6 +57,8 @@ class Control(ABC):
 
     def action_space(self, joints: tuple[str, ...]) -> spaces.Box:
         """
+        Makes the space of the actions.
+
         :param joints: Names of the driven joints
         :return: The space of the actions
         """
@@ -62,6 +66,8 @@ class Control(ABC):
 
     def checked(self, action: Any, joints: tuple[str, ...]) -> list[float]:
         """
+        Checks an action, and clips it.
+
         :param action: Shape of the action space
         :param joints: Names of the driven joints
         :return: The action, clipped to [-1, 1]
@@ -82,6 +88,8 @@ class Control(ABC):
 
     def efforts(self, motors: Motors, action: list[float], states: Sequence[tuple[Any, ...]]) -> list[float]:
         """
+        Computes how hard the motors worked.
+
         :param motors: The motors
         :param action: What was applied before the last step
         :param states: Of each joint, as PyBullet gives it: position, velocity, forces, torque of its motor

@@ -29,7 +29,7 @@ print("opened")
 
 
 def why_no_display() -> str:
-    """:return: Why no window can be opened; empty where one can"""
+    """Returns why no window can be opened; empty where one can."""
     # Where windows do not need an X server
     if sys.platform in ("darwin", "win32"):
         return ""
@@ -43,6 +43,8 @@ def why_no_display() -> str:
 @cache
 def _why_not_this(name: str, authority: str) -> str:
     """
+    Finds out why a display cannot be used. Tried once in a process.
+
     :param name: Content of DISPLAY
     :param authority: Content of XAUTHORITY: with another one, the answer may be another
     :return: Why it cannot be used; empty where it can. Tried once in a process.
@@ -64,7 +66,7 @@ def _why_not_this(name: str, authority: str) -> str:
 
 
 def _has_local_server(number: int) -> bool:
-    """:return: Whether anybody listens on the sockets of a local X server: a file, an abstract name, or a port"""
+    """Tells whether anybody listens on the sockets of a local X server: a file, an abstract name, or a port."""
     addresses: list[tuple[int, str | tuple[str, int]]] = [(socket.AF_INET, ("127.0.0.1", FIRST_PORT + number))]
     if hasattr(socket, "AF_UNIX"):
         path = str(Path(SOCKETS, f"X{number}"))
@@ -81,7 +83,11 @@ def _has_local_server(number: int) -> bool:
 
 
 def warn_without_window(reason: str) -> None:
-    """:param reason: Why nothing is shown, a sentence without its full stop"""
+    """
+    Warns that nothing is shown.
+
+    :param reason: Why nothing is shown, a sentence without its full stop
+    """
     warnings.warn(
         f"{reason}: render_mode='human' shows nothing. Use render_mode='rgb_array' for pictures.",
         UserWarning,

@@ -24,6 +24,8 @@ SPEED_RESERVE = 2.0
 
 class Robot:
     """
+    A robot in its world: where it is, and how it is moved.
+
     :param simulation: The world to put the robot into
     :param body: What it is made of
     :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
@@ -140,12 +142,14 @@ class Robot:
         self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
 
     def contacts(self) -> FloatArray:
-        """:return: 1 for each joint whose link touches anything, 0 for the others, shape (n_joints,)"""
+        """Returns 1 for each joint whose link touches anything, 0 for the others, shape (n_joints,)."""
         touching = {contact[3] for contact in p.getContactPoints(self._id, physicsClientId=self.simulation.client)}
         return np.array([float(joint in touching) for joint in self._joints])
 
     def limbs(self, keypoints: FloatArray) -> list[FloatArray]:
         """
+        Computes the lines that stand for the limbs of a pose.
+
         :param keypoints: Of any pose, shape (n_keypoints, 3), in m
         :return: The points along each limb, shape (n_points, 3), in m
         """
@@ -156,7 +160,11 @@ class Robot:
         ]
 
     def fade(self, opacity: float) -> None:
-        """:param opacity: 1 is solid, 0 invisible"""
+        """
+        Makes the robot transparent.
+
+        :param opacity: 1 is solid, 0 invisible
+        """
         client = self.simulation.client
         for shape in p.getVisualShapeData(self._id, physicsClientId=client):
             p.changeVisualShape(self._id, shape[1], rgbaColor=(*shape[7][:3], opacity), physicsClientId=client)
@@ -171,13 +179,15 @@ class Robot:
 
     def efforts(self, action: list[float]) -> list[float]:
         """
+        Computes how hard the motors worked.
+
         :param action: What was applied before the last step
         :return: The fraction of its maximum torque that each motor gave, shape (n_joints,)
         """
         return self.body.control.efforts(self._motors, action, self._states)
 
     def link_positions(self) -> FloatArray:
-        """:return: Where the frames of all links but the base are, shape (n_links, 3), in m"""
+        """Returns where the frames of all links but the base are, shape (n_links, 3), in m."""
         client = self.simulation.client
         every = range(p.getNumJoints(self._id, physicsClientId=client))
         links = p.getLinkStates(self._id, every, computeForwardKinematics=1, physicsClientId=client)
@@ -185,7 +195,7 @@ class Robot:
 
 
 def _reach(file: UrdfFile, keypoint: KeyPoint, body: Body, limits: Mapping[str, Limits]) -> float:
-    """:return: The way to a key point along all links, in m"""
+    """Returns the way to a key point along all links, in m."""
     held = dict(body.posture)
     reach = math.hypot(*keypoint.offset)
     for joint in file.way_to(keypoint.link):
@@ -198,7 +208,7 @@ def _reach(file: UrdfFile, keypoint: KeyPoint, body: Body, limits: Mapping[str, 
 
 
 def _point(position: Vector, orientation: tuple[float, float, float, float], offset: Vector) -> Vector:
-    """:return: Where a point given in a link's frame is in the world. Plain floats: arrays take three times as long"""
+    """Returns where a point given in a link's frame is in the world. Plain floats: arrays take three times as long."""
     if not any(offset):
         return position
     x, y, z = offset

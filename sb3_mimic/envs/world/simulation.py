@@ -82,13 +82,19 @@ class Simulation:
         return bool(self._finalizer.alive)
 
     def check_open(self) -> None:
-        """:raises ClosedEnvError: When closed"""
+        """
+        Checks that the world has not been closed.
+
+        :raises ClosedEnvError: When closed
+        """
         if not self.is_open:
             raise ClosedEnvError("This simulation is closed. Reset its environment to open a new one.")
 
     @property
     def client(self) -> int:
         """
+        The id of PyBullet's client.
+
         :raises ClosedEnvError: When closed. PyBullet reuses the ids of closed clients,
             so that a stale one would drive somebody else's world.
         """
@@ -141,7 +147,7 @@ class Simulation:
                 p.removeState(state, physicsClientId=self._client)
 
     def to_bytes(self) -> bytes:
-        """:return: Positions, velocities and contacts, to be restored in any process with the same bodies. Not the motors."""
+        """Returns positions, velocities and contacts, to be restored in any process with the same bodies. Not the motors."""
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/world.bullet"
             p.saveBullet(path, physicsClientId=self.client)
@@ -149,6 +155,8 @@ class Simulation:
 
     def from_bytes(self, world: bytes) -> None:
         """
+        Puts the world into a state that was taken down.
+
         :param world: What :meth:`to_bytes` gave
         :raises ValueError: When it does not fit
         """

@@ -13,6 +13,8 @@ MIN_SIZE = 36
 @dataclass(frozen=True)
 class View:
     """
+    Where a camera stands, and what it looks at.
+
     :param eye: Where the camera is, in m
     :param target: What it looks at, in m
     :param up: Which way is up in the picture

@@ -23,6 +23,8 @@ ANKLES = ("right_shin", "left_shin")
 
 class Joint(NamedTuple):
     """
+    A joint of the walker.
+
     :param max_torque: The largest torque of its motor, in Nm
     :param damping: In Nm s/rad
     :param stiffness: Of a spring that draws it to where it is in standing, in Nm/rad
@@ -62,7 +64,7 @@ FRICTION, ROLLING_FRICTION, SPINNING_FRICTION = 1.0, 0.1, 0.1
 
 @cache
 def _model() -> str:
-    """:return: The body as URDF; read once"""
+    """Returns the body as URDF; read once."""
     damping = {name: joint.damping for name, joint in JOINTS.items()}
     return to_urdf(Path(pybullet_data.getDataPath()) / MODEL, FEET, damping)
 
@@ -190,10 +192,10 @@ class Walker:
         self.contacts: list[float] = [float(ankle in touching) for ankle in self._ankles]
 
     def scaled_qpos(self) -> list[float]:
-        """:return: Joint angles, -1 and 1 at the limits, shape (n_joints,)"""
+        """Returns joint angles, -1 and 1 at the limits, shape (n_joints,)."""
         return [(q - m) * s for q, m, s in zip(self.qpos, self._middle, self._per_half_range, strict=True)]
 
     def forward(self, vector: Vector) -> Vector:
-        """:return: A vector of the world, seen by someone who looks where the trunk faces"""
+        """Returns a vector of the world, seen by someone who looks where the trunk faces."""
         cos, sin = math.cos(self.tilt[2]), math.sin(self.tilt[2])
         return vector[0] * cos + vector[1] * sin, vector[1] * cos - vector[0] * sin, vector[2]
