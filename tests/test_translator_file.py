@@ -95,9 +95,9 @@ def test_on_the_command_line(exported, make_model, tmp_path, capsys):
     loaded = PPO.load(zipped, device="cpu").policy.translator
     np.testing.assert_array_equal(loaded.predict(PICTURES), model.policy.translator.predict(PICTURES))
     for command, message in (
-        (["export-translator", *which, "-o", str(tmp_path / "out.pt")], "ends in .safetensors"),
+        (["export-translator", *which, "-o", str(tmp_path / "out.pt")], "written as .safetensors"),
         (["export-translator", *which, "-o", str(tmp_path / "no" / "x.safetensors")], "Make it first"),
-        (["import-translator", file, *which, "-o", "agent.pt"], "ends in .zip"),
+        (["import-translator", file, *which, "-o", "agent.pt"], "written as .zip"),
         (["import-translator", str(tmp_path / "none.safetensors"), *which, "-o", zipped], "There is no file"),
     ):
         capsys.readouterr()

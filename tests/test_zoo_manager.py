@@ -20,7 +20,7 @@ from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 
 from sb3_mimic import keys
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback
-from sb3_mimic.errors import DamagedAgentError, HyperparametersError, StudyNotFoundError
+from sb3_mimic.errors import DamagedAgentError, HyperparametersError, PackageError, StudyNotFoundError
 from sb3_mimic.pose import robot_pose
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.tuning.environment import probe
@@ -292,3 +292,17 @@ def test_a_replay_takes_place_in_the_environment_of_the_config(tmp_path):
         "env_kwargs": {"gravity": 1.0, "reward_weights": {"sparse": 1.0}},
     }
     assert set(hyperparams) == {"env_kwargs", "frame_stack"}, "nothing is written into an argument"
+
+
+def test_scripts_look_for_packages_in_the_current_folder(tmp_path, monkeypatch):
+    """As ``python -m`` does: a console script looks in its own folder instead"""
+    from sb3_mimic.zoo import scripts
+
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    monkeypatch.setattr("runpy.run_module", lambda *args, **kwargs: seen.extend(sys.path))
+    scripts.train(["--env", "MyArm-v0"])
+    assert str(tmp_path) in seen
+    with pytest.raises(PackageError, match=r"no_such_robot cannot be imported.*Install it, or run this in the folder"):
+        scripts.run_zoo_script("record_video", ["--gym-packages", "no_such_robot"])

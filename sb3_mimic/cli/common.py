@@ -1,11 +1,10 @@
 """Defines arguments that several commands share, and what is done with them before anything else."""
 
 import argparse
-import importlib
-from pathlib import Path
 from typing import Any
 
 from sb3_mimic.errors import PackageError
+from sb3_mimic.zoo.scripts import import_package
 
 
 def add_env(parser: argparse._ActionsContainer, required: bool = True) -> None:
@@ -53,7 +52,7 @@ def import_packages(names: list[str]) -> None:
     :raises PackageError: When one cannot be imported
     """
     for name in names:
-        _import(name)
+        import_package(name)
 
 
 def import_class(dotted: str) -> Any:
@@ -68,7 +67,7 @@ def import_class(dotted: str) -> Any:
     if not module:
         raise PackageError(f"A class is named with its module, as in package.module.Name, got {dotted!r}")
     try:
-        return getattr(_import(module), name)
+        return getattr(import_package(module), name)
     except AttributeError as error:
         raise PackageError(f"There is no {name} in {module}.") from error
 
@@ -130,17 +129,3 @@ def picture_size(env: Any, key: str) -> tuple[int, int]:
             " sb3_mimic.envs.picture_goals.PictureGoals."
         )
     return int(space.shape[0]), int(space.shape[1])
-
-
-def _import(name: str) -> Any:
-    # A folder with the package in it, as for python -m
-    import sys
-
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise PackageError(
-            f"{name} cannot be imported: {error}. Install it, or run this in the folder that holds it."
-        ) from error

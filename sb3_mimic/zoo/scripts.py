@@ -3,11 +3,13 @@
 import argparse
 import importlib
 import importlib.util
+import os
 import runpy
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from sb3_mimic.errors import UnknownScriptError
+from sb3_mimic.errors import PackageError, UnknownScriptError
 from sb3_mimic.zoo.install import install
 
 SCRIPTS = {
@@ -47,8 +49,31 @@ def run_zoo_script(name: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--gym-packages", nargs="+", default=[])
     known, rest = parser.parse_known_args(list(arguments))
     for package in known.gym_packages:
-        importlib.import_module(package)
+        import_package(package)
     _run(SCRIPTS[name], rest)
+
+
+def import_package(name: str) -> ModuleType:
+    """
+    Imports a module of the user's own, also out of the current folder, as ``python -m`` would.
+
+    :param name: Its dotted name
+    :return: The module
+    :raises PackageError: When it cannot be imported
+    """
+    _look_in_current_folder()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PackageError(
+            f"{name} cannot be imported: {error}. Install it, or run this in the folder that holds it."
+        ) from error
+
+
+def _look_in_current_folder() -> None:
+    # A console script does not, and python -m does
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def train(arguments: Sequence[str]) -> None:
@@ -61,6 +86,7 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:
+    _look_in_current_folder()
     # Only an rl-zoo3 that is in use is taught
     importlib.import_module("rl_zoo3.exp_manager")
     install()
