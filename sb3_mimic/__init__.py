@@ -1,5 +1,5 @@
 """
-A Stable-Baselines3 / rl-zoo3 plugin: robots that learn to take any pose, and to read poses out of pictures.
+Extends Stable-Baselines3 and rl-zoo3 with robots that learn to take any pose, and to read poses out of pictures.
 
 Importing it registers the environments with Gymnasium and, where rl-zoo3 is in use, gives it our hyperparameters.
 It imports neither torch nor pybullet: the names below that need them are imported when they are first asked for.

@@ -1,4 +1,4 @@
-"""Lets ``python -m sb3_mimic`` do what ``sb3-mimic`` does."""
+"""Runs ``sb3-mimic`` as ``python -m sb3_mimic``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Learning rate, clip range and the actions' standard deviation that change as training goes on."""
+"""Changes learning rate, clip range and the actions' standard deviation as training goes on."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ SHAPES: dict[str, Callable[[float], float]] = {
 @dataclass(frozen=True)
 class Annealing:
     """
-    A schedule as SB3 understands it, and one that can be pickled.
+    Computes a schedule as SB3 understands it, and can be pickled.
 
     :param initial: Value at the beginning of the training
     :param final: Value at its end
@@ -41,10 +41,9 @@ class Annealing:
 
     def __call__(self, progress_remaining: float) -> float:
         """
-        Computes the value at a point of the training.
+        Returns the value at a moment of the training.
 
         :param progress_remaining: Part of the training that is left; taken for 0 or 1 where it is outside of that
-        :return: The value
         """
         progress = min(max(1 - progress_remaining, 0.0), 1.0)
         return self.initial + (self.final - self.initial) * SHAPES[self.shape](progress)
@@ -118,7 +117,7 @@ class AnnealingCallback(BaseCallback):
 
 def _annealing(name: str, given: Mapping[str, Any] | None, is_positive: bool = False) -> Annealing | None:
     """
-    Reads one of the callback's arguments.
+    Builds the annealing of one value.
 
     :param name: What is annealed
     :param given: Keyword arguments of :class:`Annealing`

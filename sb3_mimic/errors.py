@@ -1,8 +1,8 @@
-"""What can go wrong with what a user hands in, light enough to import before anything else."""
+"""Defines the errors that tell a user what is wrong with an input; light enough to import before anything else."""
 
 
 class MimicError(Exception):
-    """The base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
+    """Serves as the base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
 class BodyError(MimicError, ValueError):

@@ -1,4 +1,4 @@
-"""The name by which :mod:`sb3_mimic.agents.imitation` has always been imported."""
+"""Re-exports :mod:`sb3_mimic.agents.imitation` under the name by which it was imported before."""
 
 from sb3_mimic.agents.imitation import Imitation, PictureReader, Step, follow, imitate
 

@@ -1,4 +1,4 @@
-"""The observation contract that every environment fulfils and every extractor relies on."""
+"""Names the keys of observations, which every environment provides and every extractor relies on."""
 
 OBSERVATION = "observation"
 ACHIEVED_GOAL = "achieved_goal"

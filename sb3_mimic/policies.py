@@ -1,4 +1,4 @@
-"""Policies with three kinds of eyes, each of which carries a translator: for PPO, with and without memory, SAC and TQC."""
+"""Defines policies on states, pictures or both, each with a translator: for PPO, with and without memory, SAC and TQC."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "el
 
 
 def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
-    """Returns the class of a name, or the class itself."""
+    """Returns the class of an activation function, given its name or the class itself."""
     if not isinstance(activation_fn, str):
         return activation_fn
     if activation_fn not in ACTIVATIONS:
@@ -45,13 +45,12 @@ def _activation(activation_fn: type[nn.Module] | str) -> type[nn.Module]:
 
 def _state_dim(observation_space: spaces.Dict, action_space: spaces.Space[Any], label: str, n_frames: int) -> int:
     """
-    Finds out how many numbers are to be read in a picture.
+    Returns the size of what a translator reads, unless its arguments say it; ``TranslatorCallback`` checks it.
 
     :param observation_space: What the environment offers
-    :param action_space: Of old agents that act on pictures alone: they read one angle for each action
+    :param action_space: For old agents that act on pictures alone: they read one angle for each action
     :param label: The key of the vector that is read in pictures
     :param n_frames: How many observations are stacked
-    :return: Size of what a translator reads, unless its arguments say it; ``TranslatorCallback`` checks it
     """
     if label not in observation_space.spaces:
         return get_action_dim(action_space)
@@ -73,14 +72,14 @@ def _require_one_size(observation_space: spaces.Dict, pictures: Iterable[str], f
 
 
 def _selected(observation: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> PyTorchObs:
-    """Returns what is looked at: SB3 would turn every picture into floats, read or not."""
+    """Returns the parts of an observation that the extractor reads: SB3 would turn every picture into floats, read or not."""
     assert isinstance(observation, dict)
     read_keys = getattr(features_extractor, "keys", observation)
     return {key: observation[key] for key in read_keys}
 
 
 class _TranslatorPolicy(BasePolicy):
-    """What all policies here have in common; to be mixed into one of SB3's."""
+    """Gives a policy of SB3 a translator; all policies here are mixed with it."""
 
     #: What the policy looks with, unless told otherwise: a default that survives ``-optimize``
     default_features_extractor_class: type[BaseFeaturesExtractor]
@@ -152,14 +151,14 @@ class _TranslatorPolicy(BasePolicy):
 
 
 class _OnPolicy(_TranslatorPolicy, ActorCriticPolicy):
-    """What those for PPO have in common."""
+    """Implements what the policies for PPO and RecurrentPPO share."""
 
     def __init__(self, *args: Any, log_std_init: float = -0.7, **kwargs: Any):
         super().__init__(*args, log_std_init=log_std_init, **kwargs)
 
     @property
     def read_keys(self) -> tuple[str, ...]:
-        """Keys of the observation that policy and value function look at"""
+        """Returns the keys of the observation that policy and value function read."""
         assert isinstance(self.observation_space, spaces.Dict)
         return tuple(getattr(self.features_extractor, "keys", self.observation_space.spaces))
 
@@ -218,7 +217,7 @@ class FusedPolicy(StatePolicy):
 
 class RecurrentStatePolicy(_OnPolicy, RecurrentMultiInputActorCriticPolicy):
     """
-    :class:`StatePolicy` with an LSTM, for ``RecurrentPPO``. Arguments: those of sb3-contrib's
+    Adds an LSTM to :class:`StatePolicy`, for ``RecurrentPPO``. Arguments: those of sb3-contrib's
     ``RecurrentMultiInputActorCriticPolicy``, with a smaller LSTM, for the actor alone, and those of :class:`StatePolicy`.
     """
 
@@ -229,19 +228,19 @@ class RecurrentStatePolicy(_OnPolicy, RecurrentMultiInputActorCriticPolicy):
 
 
 class RecurrentPixelPolicy(RecurrentStatePolicy):
-    """:class:`PixelPolicy` with an LSTM, which sees motion without stacked frames."""
+    """Adds an LSTM to :class:`PixelPolicy`, which sees motion without stacked frames."""
 
     default_features_extractor_class = PixelExtractor
 
 
 class RecurrentFusedPolicy(RecurrentStatePolicy):
-    """:class:`FusedPolicy` with an LSTM."""
+    """Adds an LSTM to :class:`FusedPolicy`."""
 
     default_features_extractor_class = FusedExtractor
 
 
 class _SelectiveModel(BaseModel):
-    """Looks at what its extractor reads alone; to be mixed into SB3's actors and critics."""
+    """Reads only the parts of an observation that its extractor reads; to be mixed into SB3's actors and critics."""
 
     def extract_features(self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor) -> th.Tensor:
         return super().extract_features(_selected(obs, features_extractor), features_extractor)
@@ -265,7 +264,7 @@ class _TQCCritic(_SelectiveModel, tqc.Critic):
 
 class StateSACPolicy(_TranslatorPolicy, sac.MultiInputPolicy):
     """
-    :class:`StatePolicy` for SAC. Arguments: those of SB3's ``MultiInputPolicy``, with another features extractor, and
+    Adapts :class:`StatePolicy` to SAC. Arguments: those of SB3's ``MultiInputPolicy``, with another features extractor, and
     those of :class:`StatePolicy`. Its translator learns from the newest frames in the replay buffer.
     """
 
@@ -280,21 +279,21 @@ class StateSACPolicy(_TranslatorPolicy, sac.MultiInputPolicy):
 
 
 class PixelSACPolicy(StateSACPolicy):
-    """:class:`PixelPolicy` for SAC. Every gradient step reads the pictures of a whole batch anew."""
+    """Adapts :class:`PixelPolicy` to SAC. Every gradient step reads the pictures of a whole batch anew."""
 
     default_features_extractor_class = PixelExtractor
 
 
 class FusedSACPolicy(StateSACPolicy):
-    """:class:`FusedPolicy` for SAC. Every gradient step reads the pictures of a whole batch anew."""
+    """Adapts :class:`FusedPolicy` to SAC. Every gradient step reads the pictures of a whole batch anew."""
 
     default_features_extractor_class = FusedExtractor
 
 
 class StateTQCPolicy(_TranslatorPolicy, tqc.MultiInputPolicy):
     """
-    :class:`StatePolicy` for TQC. Arguments: those of sb3-contrib's ``MultiInputPolicy``, with another features extractor,
-    and those of :class:`StatePolicy`. Its translator learns from the newest frames in the replay buffer.
+    Adapts :class:`StatePolicy` to TQC. Arguments: those of sb3-contrib's ``MultiInputPolicy``, with another features
+    extractor, and those of :class:`StatePolicy`. Its translator learns from the newest frames in the replay buffer.
     """
 
     default_features_extractor_class: type[BaseFeaturesExtractor] = StateExtractor
@@ -308,12 +307,12 @@ class StateTQCPolicy(_TranslatorPolicy, tqc.MultiInputPolicy):
 
 
 class PixelTQCPolicy(StateTQCPolicy):
-    """:class:`PixelPolicy` for TQC. Every gradient step reads the pictures of a whole batch anew."""
+    """Adapts :class:`PixelPolicy` to TQC. Every gradient step reads the pictures of a whole batch anew."""
 
     default_features_extractor_class = PixelExtractor
 
 
 class FusedTQCPolicy(StateTQCPolicy):
-    """:class:`FusedPolicy` for TQC. Every gradient step reads the pictures of a whole batch anew."""
+    """Adapts :class:`FusedPolicy` to TQC. Every gradient step reads the pictures of a whole batch anew."""
 
     default_features_extractor_class = FusedExtractor

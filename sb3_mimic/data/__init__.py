@@ -1,4 +1,4 @@
-"""Pictures with exact states, in windows of time."""
+"""Gathers pictures with exact states, in windows of time."""
 
 from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames

@@ -1,4 +1,4 @@
-"""Windows of frames with the exact state in each: frozen arrays."""
+"""Defines frozen arrays of windows of frames, with the exact state in each frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy.typing as npt
 @dataclass(frozen=True)
 class Dataset:
     """
-    Windows of frames that follow one another, with the state in each frame.
+    Holds windows of frames that follow one another, with the state in each frame.
 
     :param images: Channels first, as the networks read them, uint8, shape (n, time, channels, height, width)
     :param states: The state in each frame, shape (n, time, state_dim)
@@ -33,17 +33,17 @@ class Dataset:
     @classmethod
     def of_pictures(cls, images: npt.NDArray[np.uint8], states: npt.NDArray[np.float32]) -> "Dataset":
         """
-        Makes a dataset of single pictures.
+        Makes a window of each of several single pictures.
 
         :param images: Single pictures, shape (n, channels, height, width)
         :param states: The state in each, shape (n, state_dim)
-        :return: Each picture as a window of its own
+        :return: A dataset of n windows of length 1
         """
         return cls(images[:, None], states[:, None], np.ones((len(images), 1), bool))
 
     @classmethod
     def concatenate(cls, datasets: Sequence["Dataset"]) -> "Dataset":
-        """Returns the windows of all, one after the other."""
+        """Joins the windows of several datasets, one after the other."""
         if len(datasets) == 1:
             return datasets[0]
         return cls(

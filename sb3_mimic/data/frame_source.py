@@ -1,4 +1,4 @@
-"""Where the frames that a translator learns from come from: a rollout buffer, or a replay buffer."""
+"""Takes the frames that a translator learns from out of a rollout buffer or a replay buffer."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -18,12 +18,13 @@ class FrameSource(Protocol):
     """
     Hands over windows of the frames that a buffer has got since it was last asked, with states and episode starts.
 
-    The buffer has the frames. The states in them are told step by step: a buffer may hold them normalised, or not at all.
+    The frames are read from the buffer. The states in them are added step by step, because a buffer may hold them
+    normalised, or not at all.
     """
 
     @property
     def n_new(self) -> int:
-        """Steps of all environments since the last windows"""
+        """Returns the number of steps of all environments since the last windows."""
 
     def add(self, states: Mapping[str, FloatArray], episode_starts: npt.NDArray[np.bool_]) -> None:
         """
@@ -35,11 +36,11 @@ class FrameSource(Protocol):
 
     def take(self, length: int, min_change: float) -> Dataset:
         """
-        Hands over the windows of the new frames, and forgets them.
+        Takes windows of the new frames.
 
         :param length: Frames of a window
         :param min_change: See :func:`~sb3_mimic.data.windows.cut_windows`
-        :return: Windows of the new frames, a copy
+        :return: The windows, a copy
         """
 
     def run_state(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class FrameSource(Protocol):
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
         """
-        Goes on from an earlier state.
+        Restores what was noted and not yet taken.
 
         :param state: What :meth:`run_state` gave
         """
@@ -55,9 +56,9 @@ class FrameSource(Protocol):
 
 class _BufferFrames:
     """
-    Takes frames out of a buffer's observations, the newest of which is in the place before its next.
+    Takes frames out of a buffer's observations. The newest is at the position before the one that is written next.
 
-    :param buffer: Of Dict observations
+    :param buffer: A buffer of Dict observations
     :param labels: The key of the vector that is to be read in each picture, by the picture's key
     :param n_channels: Channels of one frame; of stacked frames the newest counts
     :param state_dim: How many of a vector's first numbers are read
@@ -124,8 +125,8 @@ class _BufferFrames:
 
 
 class RolloutFrames(_BufferFrames):
-    """The frames of a rollout buffer. It must be full, and not yet flattened by a training step, when they are taken."""
+    """Takes the frames of a rollout buffer. It must be full, and not yet flattened by a training step, when they are taken."""
 
 
 class ReplayFrames(_BufferFrames):
-    """The newest frames of a replay buffer, as many as it still holds."""
+    """Takes the newest frames of a replay buffer, as many as it still holds."""

@@ -1,4 +1,4 @@
-"""A memory of windows of frames, of bounded size."""
+"""Remembers a bounded number of windows of frames."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sb3_mimic.data.dataset import Dataset
 
 class Memory:
     """
-    A mixture of windows from many rollouts. The frames of a single one resemble each other so much that a network
+    Keeps a mixture of windows from many rollouts. The frames of a single one resemble each other so much that a network
     trained on them alone forgets the others.
 
     :param capacity: How many windows to remember; each frame takes as many bytes as its pixels
@@ -29,10 +29,10 @@ class Memory:
 
     def add(self, windows: Dataset, rng: np.random.Generator) -> None:
         """
-        Remembers windows.
+        Adds windows. Once the memory is full, each new window takes the place of a random old one.
 
-        :param windows: What to remember; once the memory is full, each new window takes the place of a random old one
-        :param rng: Chooses them
+        :param windows: What to remember
+        :param rng: Chooses the windows that are replaced
         """
         n_free = min(self.capacity - self._size, len(windows))
         slots = np.concatenate(
@@ -42,7 +42,7 @@ class Memory:
         self._size += n_free
 
     def run_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Returns all that it remembers, images as uint8."""
+        """Returns all remembered windows, images as uint8."""
         if self._windows is None:
             return {name: np.empty((0,), np.uint8) for name in ("images", "states", "episode_starts")}
         windows = self._windows
@@ -50,7 +50,7 @@ class Memory:
 
     def restore_run_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """
-        Goes on from an earlier state.
+        Restores the remembered windows.
 
         :param state: What :meth:`run_state` gave
         :raises ValueError: When it holds more than the capacity

@@ -1,4 +1,4 @@
-"""Cuts what environments showed one step after the other into windows of time."""
+"""Cuts consecutive steps of environments into windows of time."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def cut_windows(
     """
     Cuts windows that follow one another and do not overlap; what is too short for one, at the beginning, is left out.
 
-    Where nobody needs time, with a length of 1, frames are left out in which hardly anything moved.
+    With a length of 1, where the order in time does not matter, frames in which hardly anything moved are left out.
 
     :param images: One frame for each step, shape (n_steps, n_envs, channels, height, width)
     :param states: What is to be read in them, shape (n_steps, n_envs, state_dim)
@@ -34,7 +34,7 @@ def cut_windows(
 
 
 def _cut(steps: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    """(n_steps, n_envs, ...) -> (n_windows * n_envs, length, ...), a copy"""
+    """Cuts steps of shape (n_steps, n_envs, ...) into windows of shape (n_windows * n_envs, length, ...), a copy."""
     n_windows = len(steps) // length
     newest = steps[len(steps) - n_windows * length :]
     windows = newest.reshape(n_windows, length, *steps.shape[1:]).swapaxes(1, 2)
@@ -45,12 +45,12 @@ def differs_from_before(
     states: npt.NDArray[np.float32], episode_starts: npt.NDArray[np.bool_], min_change: float
 ) -> npt.NDArray[np.bool_]:
     """
-    Tells the states that are worth looking at.
+    Marks the states that differ enough from the last marked one of their environment.
 
     :param states: Shape (n_steps, n_envs, state_dim)
-    :param episode_starts: Shape (n_steps, n_envs)
+    :param episode_starts: Shape (n_steps, n_envs); the first state of an episode is always marked
     :param min_change: How far one of the numbers must have moved
-    :return: Whether each state differs enough from the last one of its environment that did, shape (n_steps, n_envs)
+    :return: Whether each state is marked, shape (n_steps, n_envs)
     """
     is_new = np.ones(states.shape[:2], bool)
     last = states[0].copy()

@@ -1,4 +1,4 @@
-"""What policies look with."""
+"""Extracts the features that policies act on."""
 
 from sb3_mimic.extractors.fused import FusedExtractor
 from sb3_mimic.extractors.pixel import PixelExtractor

@@ -1,4 +1,4 @@
-"""Feels the body's own state, and sees what cannot be read as numbers, such as the goal."""
+"""Extracts features from the robot's own state, and from pictures for what is not observed as numbers, such as the goal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,8 +14,9 @@ from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_IMAGE, LABELS, OBSERVATION
 
 class FusedExtractor(PoseReadingExtractor):
     """
-    Vectors, what is read in the newest frame of each picture that tells more than they do, and, where that is a goal,
-    what is missing. A robot's own frame tells it nothing that it does not feel better; the translator learns from it.
+    Joins vectors, the states read in the newest frame of each picture whose vector is not among them, and, for pictures
+    of a goal, the difference to that goal. A robot's own frame adds nothing to its own state, and is not read; the
+    translator still learns from it.
 
     :param observation_space: Must hold the vectors, and the pictures, channels first
     :param state_dim: Size of what the translator reads

@@ -1,4 +1,4 @@
-"""Layers shared by extractors and translators."""
+"""Defines layers shared by extractors and translators."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ BATCH_NORM_MOMENTUM = 0.02
 
 def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Sequential:
     """
-    Convolutions with batch norm, flattened at the end. The first divides height and width by 4, each other one by 2:
-    at full resolution a CPU spends most of its time, and thin limbs are read no better for it.
+    Builds convolutions with batch norm, flattened at the end. The first divides height and width by 4, each other one
+    by 2: at full resolution a CPU spends most of its time, and thin limbs are read no better for it.
 
     :param n_input_channels: Channels of the picture
     :param channels: Output channels of each convolution
-    :return: (batch, channels, height, width) -> (batch, n_features)
+    :return: A network (batch, channels, height, width) -> (batch, n_features)
     """
     modules: list[nn.Module] = []
     for index, n_channels in enumerate(channels):
@@ -31,7 +31,7 @@ def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Se
 
 
 def n_trunk_features(trunk: nn.Module, height: int, width: int, n_channels: int) -> int:
-    """Returns how many features a trunk makes of pictures of this size."""
+    """Returns the number of features that a trunk makes of pictures of this size."""
     with th.no_grad():
         was_training = trunk.training
         trunk.eval()

@@ -1,4 +1,4 @@
-"""Sees pictures, and nothing else."""
+"""Extracts features from pictures alone."""
 
 from collections.abc import Mapping
 
@@ -16,8 +16,8 @@ VELOCITY_GAIN = 10.0
 
 class PixelExtractor(PoseReadingExtractor):
     """
-    The state read in every picture; of pictures of the agent itself, how it changed since the earlier frames, where frames
-    are stacked; of pictures of a goal, what is missing.
+    Reads the state in every picture, and adds differences: for pictures of the agent itself, how the state changed since
+    the earlier frames, where frames are stacked; for pictures of a goal, the difference to that goal.
 
     :param observation_space: Must hold the pictures, channels first
     :param state_dim: Size of what the translator reads

@@ -1,4 +1,4 @@
-"""What an extractor may expect of an observation space, with clear errors where it is not so."""
+"""Checks that an observation space holds what an extractor needs, with clear errors where it does not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ def require_keys(observation_space: spaces.Space[Any], required: Sequence[str], 
     Checks that an observation has keys.
 
     :param observation_space: What the environment offers
-    :param required: What is needed
-    :param who: Who needs it
+    :param required: The keys that are needed
+    :param who: Name of the class that needs them, for the error
     :raises ObservationSpaceError: When a key is missing
     """
     if not isinstance(observation_space, spaces.Dict):
@@ -41,7 +41,7 @@ def require_images(observation_space: spaces.Dict, required: Sequence[str], who:
 
     :param observation_space: What the environment offers
     :param required: Keys that must be pictures, channels first
-    :param who: Who needs them
+    :param who: Name of the class that needs them, for the error
     :raises ObservationSpaceError: When a key is missing or no uint8 picture with channels first
     """
     require_keys(observation_space, required, who)
@@ -57,9 +57,9 @@ def require_images(observation_space: spaces.Dict, required: Sequence[str], who:
 
 def frame_channels(space: spaces.Space[Any], key: str, n_channels: int | None = None) -> int:
     """
-    Tells the channels of one frame in a picture that may show several.
+    Returns the number of channels of one frame in a picture that may show several.
 
-    :param space: Of a picture with channels first
+    :param space: Space of a picture with channels first
     :param key: Its key, for the error
     :param n_channels: Channels of one frame, where that is known
     :return: Channels of one frame: 1 of grey pictures, 3 of coloured ones

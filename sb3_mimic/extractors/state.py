@@ -1,4 +1,4 @@
-"""Sees joint state and goals, and no pictures."""
+"""Extracts features from joint state and goals, without pictures."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE, STATE_KEY
 
 class StateExtractor(BaseFeaturesExtractor):
     """
-    An MLP on vectors and, where there are goals, on what is still missing.
+    Applies an MLP to vectors and, where there are goals, to the difference between goal and state.
 
     :param observation_space: Where it has a goal, it must hold all of ``sb3_mimic.keys.STATE_KEYS``; else any vector
     :param net_arch: Sizes of the hidden layers that policy and value function share

@@ -1,4 +1,4 @@
-"""The eyes of policies that see their goal: pictures become states through the policy's own translator."""
+"""Turns pictures into states with the policy's own translator, for policies that see their goal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +53,7 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
 
     def attach(self, translator: nn.Module) -> None:
         """
-        Gives it the translator to read with.
+        Attaches the policy's translator.
 
         :param translator: Belongs to the policy, and so is no part of this module's own parameters
         """
@@ -91,13 +91,13 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
 
     def _read_new(self, key: str, frames: th.Tensor) -> th.Tensor:
         """
-        Reads frame by frame, and takes what was read in the call before where a frame was there already: the picture of a
+        Reads frame by frame, and reuses what the call before read in a frame that it had already: the picture of a
         goal stays for an episode, and of stacked frames all but one. Whole batches of one size are compared and read, so
-        that what is read is the same to the last bit with and without it.
+        that what is read is the same to the last bit with and without reuse.
 
-        :param key: Under which the frames stand in the observation
+        :param key: Key of the frames in the observation
         :param frames: Shape (batch, n_read, n_channels, height, width)
-        :return: Shape (batch, n_read, state_dim)
+        :return: States, shape (batch, n_read, state_dim)
         """
         translator: Any = vars(self)["translator"]
         # Grows whenever a tensor is written to
@@ -115,7 +115,7 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         return th.cat([states for _, states in now], dim=1)
 
     def _translate(self, frames: th.Tensor) -> Any:
-        """Returns what the translator makes of frames, as it is, and without a gradient."""
+        """Returns the translator's output for frames, in evaluation mode and without a gradient."""
         translator: Any = vars(self)["translator"]
         was_training = translator.training
         translator.eval()

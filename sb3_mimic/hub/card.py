@@ -1,4 +1,4 @@
-"""An agent's card: what it is, how it was trained and what it can do, in the format of the Hugging Face Hub."""
+"""Writes an agent's card, in the format of the Hugging Face Hub: what it is, how it was trained and what it can do."""
 
 import shlex
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def card_of(
     """
     Writes the card of an agent.
 
-    :param env_id: What the agent was trained on
+    :param env_id: Id of the environment that the agent was trained on
     :param arguments: What the zoo was called with
     :param measures: As ``sb3_mimic.agents.evaluation.evaluate`` gives them, and what else is known of the training
     :param has_replay: Whether there is an animation beside the card
@@ -89,18 +89,18 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
 
 
 def _packages(arguments: Mapping[str, Any]) -> list[str]:
-    """Returns what registers the environment."""
+    """Returns the packages that register the environment."""
     return list(arguments.get("gym_packages") or ["sb3_mimic"])
 
 
 def _own_packages(arguments: Mapping[str, Any]) -> str:
-    """Returns what a command of ours must be told of them: it knows ours."""
+    """Returns the ``--gym-packages`` argument for a command of ours, which knows ours and must be told of others."""
     own = [package for package in _packages(arguments) if package != "sb3_mimic"]
     return f" --gym-packages {' '.join(own)}" if own else ""
 
 
 def _folder(repo_id: str | None) -> str:
-    """Returns where commands look for the agent: a fetched one lies in logs, a shipped one where they look by default."""
+    """Returns the argument that says where a fetched agent lies: in logs. Commands find a shipped one by default."""
     return " -f logs" if repo_id else ""
 
 

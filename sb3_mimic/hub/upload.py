@@ -31,10 +31,10 @@ PRIVATE_ARGUMENTS: dict[str, Any] = {
 
 def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measures: Path | None = None) -> None:
     """
-    Write what is going to be uploaded. Nothing of the agent is loaded, so nothing of it is run.
+    Writes what is going to be uploaded. Nothing of the agent is loaded, so nothing of it is run.
 
     :param run: Folder of a run of ``rl_zoo3.train``
-    :param env_id: What it was trained on
+    :param env_id: Id of the environment that the agent was trained on
     :param algo: Name of its algorithm
     :param repo_id: Where it is going to lie: ``organization/name``
     :param folder: New or empty
@@ -69,10 +69,10 @@ def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measure
 
 def push(run: Path, env_id: str, algo: str, repo_id: str, measures: Path | None = None, is_private: bool = False) -> str:
     """
-    Upload an agent with its statistics, hyperparameters and card.
+    Uploads an agent with its statistics, hyperparameters and card.
 
     :param run: Folder of a run of ``rl_zoo3.train``
-    :param env_id: What it was trained on
+    :param env_id: Id of the environment that the agent was trained on
     :param algo: Name of its algorithm
     :param repo_id: ``organization/name``; made where it does not exist
     :param measures: See :func:`stage`

@@ -1,4 +1,4 @@
-"""Networks that read states out of pictures."""
+"""Defines, trains and saves networks that read states out of pictures."""
 
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.callback import TranslatorCallback

@@ -1,4 +1,4 @@
-"""What every translator does: pictures in, states out."""
+"""Defines the base class of translators, which take pictures and return states."""
 
 from typing import Any, Literal, overload
 
@@ -50,7 +50,7 @@ class Translator(nn.Module):
 
     @property
     def optimizer(self) -> th.optim.Adam:
-        """Its own optimiser, made when it is first needed"""
+        """Returns the translator's own optimiser, made when it is first needed."""
         if self._optimizer is None:
             # Fused: the plain one loops over parameters in Python
             self._optimizer = th.optim.Adam(self.parameters(), fused=True)
@@ -58,7 +58,7 @@ class Translator(nn.Module):
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:
         """
-        Reads windows of frames.
+        Reads the states in windows of frames.
 
         :param images: uint8 or float in [0, 255], shape (batch, time, channels, height, width)
         :param hidden: Hidden state of the call before; the caller keeps and detaches it. None at the start of an episode
@@ -105,7 +105,7 @@ class Translator(nn.Module):
         return (result, hidden) if return_hidden else result
 
     def get_constructor_parameters(self) -> dict[str, Any]:
-        """Returns keyword arguments, all plain data, that make another such translator of the same observation space."""
+        """Returns the keyword arguments, all plain data, that make another such translator of the same observation space."""
         return {"state_dim": self.state_dim}
 
     def weights(self) -> dict[str, th.Tensor]:
@@ -114,7 +114,7 @@ class Translator(nn.Module):
 
     def set_weights(self, weights: dict[str, th.Tensor]) -> None:
         """
-        Takes over weights, and begins anew with the optimiser, whose state belongs to those before.
+        Replaces the weights, and resets the optimiser, whose state belongs to the old ones.
 
         :param weights: As :meth:`weights` gives them
         """

@@ -26,7 +26,8 @@ FLOOR = 0.02
 
 def one_cycle(progress: float, warm_up: float = 0.15) -> float:
     """
-    Up in a straight line, then down to zero in half a cosine (Smith & Topin, arXiv:1708.07120).
+    Computes the one-cycle schedule: up in a straight line, then down to zero in half a cosine (Smith & Topin,
+    arXiv:1708.07120).
 
     :param progress: Part of the training that is done, in [0, 1]
     :param warm_up: Part in which the rate rises
@@ -44,16 +45,16 @@ class TranslatorCallback(BaseCallback):
     frees the pictures in the rollout buffer, and puts what the policy read in them in their place. With an off-policy
     algorithm every ``train_freq`` steps, on the newest frames in the replay buffer.
 
-    Which vector is to be read in which picture, the policy tells: ``policy_kwargs=dict(labels={picture: vector})``.
+    The policy says which vector is to be read in which picture: ``policy_kwargs=dict(labels={picture: vector})``.
 
     :param frames_per_step: Frames to train on for each step of the environment
     :param batch_size: Frames per update
     :param learning_rate: The largest of the one-cycle schedule
     :param cycle: Part of the training over which that cycle goes; afterwards the rate stays at 2 % of the largest.
-        A policy that acts on what the translator reads wants its eyes to be good early.
+        Below 1, the translator reads well early, for a policy that acts on what it reads.
     :param min_change: How far a joint (in scaled units) or a key point (in m) must have moved since the last frame for one
-        to be worth remembering. The larger, the more weigh the poses that are drawn evenly: where episodes start, and
-        targets. Windows of more than one frame are all remembered: to stand still, too, is something that takes time
+        to be remembered. The larger it is, the more the memory holds of the evenly drawn poses: starts of episodes, and
+        targets. Windows of more than one frame are all remembered: standing still counts as motion, too
     :param memory_size: Frames to remember; 64x64 pixels take 12 KiB each
     :param n_validation: Frames to measure with
     :param picture_freq: Trainings of the translator between two logged pictures; 0 for none
@@ -155,7 +156,7 @@ class TranslatorCallback(BaseCallback):
         return ReplayFrames(self.replay_buffer, *how)
 
     def run_state(self) -> dict[str, Any]:
-        """Returns all that its future depends on, as plain numbers and arrays."""
+        """Returns all that the callback's future depends on, as plain numbers and arrays."""
         return {
             "memory": self.memory.run_state(),
             "random": self.rng.bit_generator.state,
@@ -166,7 +167,7 @@ class TranslatorCallback(BaseCallback):
 
     def restore_run_state(self, state: dict[str, Any]) -> None:
         """
-        Goes on from an earlier state.
+        Restores the state of another run's callback.
 
         :param state: What :meth:`run_state` gave
         """
@@ -209,7 +210,7 @@ class TranslatorCallback(BaseCallback):
             ) from error
 
     def _layout_of(self, size: int) -> PoseLayout | None:
-        """Returns what a vector of this size means, where the environment tells it."""
+        """Returns the layout of a vector of this size, where the environment gives it, or None."""
         return self.layout if isinstance(self.layout, PoseLayout) and self.layout.dim == size else None
 
     def _on_rollout_start(self) -> None:
@@ -256,7 +257,10 @@ class TranslatorCallback(BaseCallback):
             return read_rollout(extractor, self.translator, self.rollout_buffer.observations)
 
     def _replace_pictures(self, read: dict[str, Any]) -> None:
-        """PPO would copy all pictures in every epoch, and read them anew; the next rollout makes room for new ones."""
+        """
+        Replaces the rollout buffer's pictures by what was read in them: PPO would copy and read them anew in every epoch. The
+        next rollout makes room for new ones.
+        """
         buffer = self.rollout_buffer
         assert buffer is not None
         read_keys = self.model.policy.read_keys
@@ -269,7 +273,7 @@ class TranslatorCallback(BaseCallback):
             self._make_room_for_pictures()
 
     def _make_room_for_pictures(self) -> None:
-        """Undo that the rollout buffer holds what was read in place of the pictures."""
+        """Gives the rollout buffer room for pictures again, in place of what was read in them."""
         buffer = self.rollout_buffer
         assert buffer is not None
         shape = get_obs_shape(buffer.observation_space)

@@ -1,4 +1,4 @@
-"""A translator that reads every picture by itself."""
+"""Defines a translator that reads every picture by itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from sb3_mimic.translator.base import Hidden, Translator
 
 class ConvNetTranslator(Translator):
     """
-    A convolutional network. Its hidden state is None.
+    Reads a picture with a convolutional network. Its hidden state is None.
 
     :param observation_space: Must hold ``image``: a single frame, uint8, channels first
     :param state_dim: Size of what is read: the first numbers of a pose; by default the whole ``achieved_goal``

@@ -1,4 +1,4 @@
-"""A translator alone in a file: safetensors, which hold numbers and text and can run nothing."""
+"""Writes and reads files of a single translator, as safetensors: they hold numbers and text, and can run nothing."""
 
 import importlib
 import inspect
@@ -35,11 +35,11 @@ MAX_DESCRIPTION, MAX_SIDE, MAX_CHANNELS = 4096, 1024, 4
 @dataclass(frozen=True)
 class TranslatorDescription:
     """
-    What a translator's file says beside its weights.
+    Describes the translator in a file, beside its weights.
 
     :param class_name: Name of the translator's class
     :param kwargs: Keyword arguments of its constructor
-    :param image_shape: Of the pictures that it reads: channels, height, width
+    :param image_shape: Shape of the pictures that it reads: channels, height, width
     :param pose_layout: What the states that it reads mean, or None where that is not known
     """
 
@@ -59,7 +59,7 @@ class TranslatorDescription:
             )
 
     def build(self, translator_class: type[Translator]) -> Translator:
-        """Returns a new translator, with weights of its own."""
+        """Builds a new translator, with weights of its own."""
         unknown = set(self.kwargs) - set(inspect.signature(translator_class).parameters)
         if unknown:
             raise ValueError(f"{self.class_name} knows no {', '.join(sorted(unknown))}")
@@ -68,9 +68,9 @@ class TranslatorDescription:
 
 def save_translator(translator: Translator, path: str | Path, pose_layout: PoseLayout | None = None) -> Path:
     """
-    Write a translator's weights and all that is needed to build it again. Its optimiser's state is left out.
+    Writes a translator's weights and all that is needed to build it again. Its optimiser's state is left out.
 
-    :param translator: Whose class gives its arguments in ``get_constructor_parameters``
+    :param translator: The translator, whose class gives its arguments in ``get_constructor_parameters``
     :param path: A file that ends in .safetensors
     :param pose_layout: What the states that it reads mean: an environment's ``pose_layout``
     :return: The same path
@@ -119,10 +119,10 @@ def import_class(dotted: str) -> type[Translator]:
 
 def read_translator_file(path: str | Path) -> tuple[TranslatorDescription, dict[str, th.Tensor]]:
     """
-    Reads a translator's file without making a translator of it.
+    Reads the description and the weights in a translator's file.
 
-    :param path: Written by :func:`save_translator`
-    :return: What the file says, and its weights
+    :param path: File written by :func:`save_translator`
+    :return: The description, and the weights by name
     :raises TranslatorFileError: When it is missing, damaged, too large, or something else
     """
     path = Path(path)
@@ -155,9 +155,9 @@ def load_translator(
     path: str | Path, translator_classes: Sequence[type[Translator]] = TRANSLATOR_CLASSES
 ) -> tuple[Translator, PoseLayout | None]:
     """
-    Makes the translator that a file holds.
+    Loads a translator from a file.
 
-    :param path: Written by :func:`save_translator`
+    :param path: File written by :func:`save_translator`
     :param translator_classes: What the file may ask for; add your own
     :return: The translator, and what the states that it reads mean, where the file says so
     :raises TranslatorFileError: When the file is missing, damaged, or asks for another class
@@ -185,10 +185,10 @@ def load_translator(
 
 def replace_translator(translator: Translator, path: str | Path, pose_layout: PoseLayout | None = None) -> None:
     """
-    Give a policy's translator the weights in a file. Its optimiser begins anew.
+    Replaces the weights of a policy's translator with those in a file, and resets its optimiser.
 
     :param translator: Changed in place; left as it is when anything does not fit
-    :param path: Written by :func:`save_translator`
+    :param path: File written by :func:`save_translator`
     :param pose_layout: What the states that it reads mean; compared where the file says what they mean in it
     :raises TranslatorFileError: When the file is missing or damaged, or does not fit
     """

@@ -1,4 +1,4 @@
-"""The exact state in the pictures of an observation, whatever wrappers did to it."""
+"""Finds the exact state in the pictures of an observation, whatever wrappers did to it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class Labels:
 
     :param venv: The environments of the training
     :param names: Keys of the vectors
-    :raises LabelError: When a vector is neither observed nor told
+    :raises LabelError: When a vector is neither observed nor in the info
     """
 
     def __init__(self, venv: VecEnv, names: Iterable[str]):

@@ -1,4 +1,4 @@
-"""An Adam optimiser's state as named tensors: what a state dict may hold."""
+"""Converts an Adam optimiser's state to named tensors, which a state dict may hold, and back."""
 
 import torch as th
 from torch import nn
@@ -9,10 +9,10 @@ _KEPT = ("step", "exp_avg", "exp_avg_sq")
 
 def adam_to_tensors(optimizer: th.optim.Adam, module: nn.Module) -> dict[str, th.Tensor]:
     """
-    Takes an optimiser's state apart into tensors.
+    Converts an optimiser's state to named tensors.
 
-    :param optimizer: Of the module's parameters
-    :param module: Which gives them names
+    :param optimizer: Optimiser of the module's parameters
+    :param module: The module, which gives them names
     :return: Step and averages of every parameter that has been trained, as ``exp_avg.<name of the parameter>``
     """
     return {
@@ -27,8 +27,8 @@ def adam_from_tensors(optimizer: th.optim.Adam, module: nn.Module, tensors: dict
     """
     Gives a fresh optimiser the state of another one.
 
-    :param optimizer: Of the module's parameters
-    :param module: Which gives them names
+    :param optimizer: Optimiser of the module's parameters
+    :param module: The module, which gives them names
     :param tensors: What :func:`adam_to_tensors` gave
     :return: Names of tensors that are missing, unknown, or of another shape; nothing is changed where there are any
     """

@@ -1,4 +1,4 @@
-"""What a policy read in the pictures of a rollout, read once more and all at once."""
+"""Reads the pictures of a rollout again, all at once, as the policy read them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +23,8 @@ def read_rollout(
 
     :param extractor: The policy's
     :param translator: The policy's
-    :param observations: Of a rollout, by key, shape (n_steps, n_envs, ...)
-    :return: What may stand in a picture's place from now on, by its key, shape (n_steps, n_envs, n_read * state_dim)
+    :param observations: Observations of a rollout, by key, shape (n_steps, n_envs, ...)
+    :return: States that may replace each picture, by its key, shape (n_steps, n_envs, n_read * state_dim)
     """
     read = {}
     for key, n_read in extractor.windows.items():
@@ -45,7 +45,7 @@ def read_rollout(
 
 
 def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Returns states in frames of shape (n, time, n_channels, height, width)."""
+    """Reads the states in frames of shape (n, time, n_channels, height, width)."""
     batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
     return np.concatenate([_evaluated(translator, th.from_numpy(batch))[0].cpu().numpy() for batch in batches])
 
@@ -61,11 +61,10 @@ def _evaluated(translator: Translator, images: th.Tensor) -> Any:
 
 def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """
-    Finds what was not there in the step before.
+    Finds the units that were not there in the step before, in the place of the next one or of the last.
 
     :param units: What is read at once, several in each step, shape (n_steps, n_envs, n_units, ...)
-    :return: Those that were not there in the step before, in the place of the next one or of the last, shape (n, ...);
-        and for each unit its place among them, shape (n_steps, n_envs, n_units)
+    :return: The new units, shape (n, ...); and for each unit its place among them, shape (n_steps, n_envs, n_units)
     """
     n_units = units.shape[2]
     # Where stacked frames were in the step before
@@ -82,5 +81,5 @@ def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt
 
 
 def _words(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Returns pixels eight at a time, where their number allows it: quicker to compare."""
+    """Views pixels eight at a time, where their number allows it, which makes them quicker to compare."""
     return pixels.view(np.uint64) if pixels.shape[-1] % 8 == 0 and pixels.strides[-1] == 1 else pixels

@@ -1,4 +1,4 @@
-"""The only supervised loop."""
+"""Trains translators on pictures with known states; no other module trains them."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from sb3_mimic.translator.base import Translator
 
 
 def default_n_threads() -> int:
-    """Returns half of the processors: threads that wait for one that is busy elsewhere cost more than they bring."""
+    """Returns half the number of processors: threads that wait for one that is busy elsewhere cost more than they bring."""
     n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, n_cpus // 2)
 
@@ -22,7 +22,8 @@ def default_n_threads() -> int:
 @contextmanager
 def torch_threads(n_threads: int) -> Iterator[None]:
     """
-    Convolutions gain from more threads, while PPO's small networks are fastest on one thread.
+    Sets the number of torch's threads inside a block. Convolutions gain from more threads, while PPO's small networks are
+    fastest on one thread.
 
     :param n_threads: Threads for torch inside the block
     """
@@ -76,7 +77,7 @@ def fit(
     :param dataset: What to train on
     :param n_epochs: Passes over the data
     :param batch_size: Windows per step, or all where they are fewer; what is left over at the end of a pass is left out
-    :param learning_rate: Of Adam
+    :param learning_rate: Learning rate of Adam
     :param rng: Shuffles the data
     :return: Mean loss
     :raises ValueError: When there are no data

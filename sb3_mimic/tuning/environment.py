@@ -1,4 +1,4 @@
-"""What an environment offers, found out by making one."""
+"""Finds out what an environment offers, by making one."""
 
 import inspect
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REWARD_WEIGHTS = "reward_weights"
 @dataclass(frozen=True)
 class Offer:
     """
-    What an environment offers to those that train in it.
+    Describes what an environment offers to a training.
 
     :param keys: Keys of its observation; none where that is no dictionary
     :param layout: What its pose vectors mean, or None where it measures no poses
@@ -32,7 +32,7 @@ class Offer:
 
     @property
     def is_scored_by_pose(self) -> bool:
-        """Whether all trials can be examined with one reward, made of the distances of key points"""
+        """Whether all trials can be examined with one reward, made of the distances of key points."""
         return self.takes_weights and self.layout is not None and POINTS in self.layout
 
 

@@ -1,4 +1,4 @@
-"""The score of a trial: comparable between trials, whatever they tune."""
+"""Scores trials so that they can be compared, whatever they tune."""
 
 import copy
 from typing import Any
@@ -26,10 +26,10 @@ MEASURES = {
 
 class GoalFromPicture(gym.Wrapper[Any, Any, Any, Any]):
     """
-    Puts what a translator reads in the picture of the target in place of the goal: so it counts how well it reads.
+    Replaces the goal by what a translator reads in its picture, so that the score depends on how well it reads.
 
-    :param env: Observes a goal and a picture of it
-    :param examination: Knows the translator, once there is one
+    :param env: An environment that observes a goal and a picture of it
+    :param examination: Holds the translator, once there is one
     """
 
     def __init__(self, env: gym.Env[Any, Any], examination: "Examination"):
@@ -57,8 +57,8 @@ class GoalFromPicture(gym.Wrapper[Any, Any, Any, Any]):
 
 class Examination:
     """
-    Scores a model: with the same poses and the same reward for every trial, whatever reward it was trained by. Where the
-    environment measures no poses or takes no other reward, with its own.
+    Scores a model, with the same poses and the same reward for every trial, whatever reward it was trained by. Where the
+    environment measures no poses or takes no other reward, its own reward is used.
 
     :param manager: The zoo's manager of the training
     """
@@ -69,7 +69,7 @@ class Examination:
         self.envs: VecEnv | None = None
 
     def make_envs(self, n_envs: int) -> VecEnv:
-        """Returns environments to examine in, wrapped as those of the training are."""
+        """Makes environments to examine in, wrapped as those of the training are."""
         manager = copy.copy(self._manager)
         manager.seed = EXAMINATION_SEED
         manager.vec_env_class = DummyVecEnv
@@ -84,19 +84,19 @@ class Examination:
 
     def attach(self, model: BaseAlgorithm) -> None:
         """
-        Examines this model from now on.
+        Takes the translator of the model to examine.
 
-        :param model: The model to examine
+        :param model: The model
         """
         self.translator = getattr(model.policy, "translator", None)
 
     def ask_the_same_again(self) -> None:
-        """Make the next evaluation start with the same poses as this one."""
+        """Makes the next evaluation start with the same poses as this one."""
         assert self.envs is not None
         self.envs.seed(EXAMINATION_SEED)
 
     def score(self, model: BaseAlgorithm) -> float:
-        """Returns the mean return of the model over the examination's episodes."""
+        """Returns the mean return of a model over the examination's episodes."""
         assert self.envs is not None
         self.attach(model)
         if model.get_vec_normalize_env() is not None:

@@ -1,4 +1,4 @@
-"""What came out of a study: its best trial, as an entry for a YAML file, and the report of a worker."""
+"""Writes the results of a study: its best trial, as an entry for a YAML file, and the report of a worker."""
 
 import time
 from pathlib import Path
@@ -17,8 +17,8 @@ def best_trial(study: optuna.Study, env_id: str | None = None) -> FrozenTrial:
     Finds the best finished trial of a study.
 
     :param study: A study of ours
-    :param env_id: The id that was tuned, to be sure; by default whatever it was
-    :return: Its best finished trial, with what it was under ``user_attrs["sb3_mimic"]``
+    :param env_id: Id that must have been tuned; by default any
+    :return: Its best finished trial, with its record under ``user_attrs["sb3_mimic"]``
     :raises StudyNotFoundError: When the study was not made by us, or with another id
     :raises UnfinishedStudyError: When none has finished
     """

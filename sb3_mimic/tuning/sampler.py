@@ -1,4 +1,4 @@
-"""Random numbers of trials: the same for the same study and trial, whichever worker runs it."""
+"""Draws random numbers of trials, the same for the same study and trial, whichever worker runs it."""
 
 import functools
 import warnings
@@ -17,11 +17,11 @@ N_SEEDS = 400_000
 
 def trial_seed(seed: int, number: int) -> int:
     """
-    Computes the seed of a trial, the same whichever worker runs it.
+    Derives the seed of a trial, the same whichever worker runs it.
 
-    :param seed: Of the study: ``--seed``
-    :param number: Of the trial
-    :return: Seed of the trial, the same whichever worker runs it
+    :param seed: Seed of the study: ``--seed``
+    :param number: Number of the trial
+    :return: The seed
     """
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) % N_SEEDS
 
@@ -30,8 +30,8 @@ def make_sampler(manager: Any) -> BaseSampler:
     """
     Makes the sampler of a study.
 
-    :param manager: The zoo's manager, which says which
-    :return: One that draws the same for the same trial, where that can be had
+    :param manager: The zoo's manager, which names the sampler
+    :return: One that draws the same for the same trial, where that is possible
     """
     samplers: dict[str, Callable[..., BaseSampler]] = {
         "random": RandomSampler,

@@ -1,4 +1,4 @@
-"""What a study may try: a bounded search space around an entry, every point of which is an entry for a YAML file."""
+"""Defines a bounded search space around an entry, every point of which is an entry for a YAML file."""
 
 import copy
 from typing import Any
@@ -83,7 +83,7 @@ def _suggest_ppo(trial: Any, entry: Entry, n_timesteps: int) -> Entry:
 
 
 def _suggest_translator(trial: Any, tuned: Entry) -> None:
-    """Draw the learning rate of every TranslatorCallback in an entry."""
+    """Draws the learning rate of every TranslatorCallback in an entry."""
     callbacks = tuned.get("callback") or []
     callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
     for index, callback in enumerate(callbacks):
@@ -95,7 +95,9 @@ def _suggest_translator(trial: Any, tuned: Entry) -> None:
 
 
 def _suggest_reward(trial: Any) -> dict[str, float]:
-    """Returns weights; over an episode, the largest of each weighs about as much as the progress in joint space."""
+    """
+    Draws weights of the reward. Over an episode, the largest of each weighs about as much as the progress in joint space.
+    """
     return {
         PROGRESS: 1.0,
         "keypoint_progress": trial.suggest_float("reward_keypoint_progress", 0.0, 4.0),

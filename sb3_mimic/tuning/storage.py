@@ -1,4 +1,4 @@
-"""Where studies are kept, and how workers that died are noticed."""
+"""Opens the storage of studies, in which workers that died are noticed."""
 
 import os
 import time
@@ -29,9 +29,8 @@ RECORD = "sb3_mimic"
 
 def heartbeat_interval() -> int:
     """
-    Reads how often a worker gives a sign of life.
+    Returns the number of seconds between two signs of life.
 
-    :return: Seconds between two signs of life
     :raises ValueError: When the environment variable ``SB3_MIMIC_HEARTBEAT`` is no positive whole number
     """
     text = os.environ.get(HEARTBEAT_VARIABLE, str(HEARTBEAT))
@@ -59,8 +58,8 @@ class Retry(RetryHeartbeatStaleTrialCallback):
 
 class WatchedJournal(JournalStorage, BaseHeartbeat):
     """
-    A journal file in which the trials of dead workers are noticed; Optuna's own knows no signs of life. Machines that share
-    it must agree on the time.
+    Keeps studies in a journal file, and notices the trials of dead workers; Optuna's own journal has no heartbeats.
+    Machines that share it must agree on the time.
 
     :param path: The file
     :param interval: Seconds between two signs of life
@@ -91,11 +90,11 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
 
 def open_storage(storage: str, must_exist: bool = False) -> BaseStorage:
     """
-    Opens a storage.
+    Opens a storage, in which the trials of dead workers are noticed.
 
     :param storage: A journal file, whose name ends with ``.log``, or the URL of a database
     :param must_exist: Whether to make nothing: no file, no tables
-    :return: The storage, in which the trials of dead workers are noticed
+    :return: The storage
     :raises StorageError: When it is not there, cannot be reached, or is none
     """
     retry = _quietly(Retry)
@@ -139,7 +138,7 @@ def _open_database(url: str, retry: Retry, must_exist: bool, attempts: int = 5) 
 
 
 def _quietly(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Make what Optuna calls experimental, without hearing so each time."""
+    """Makes what Optuna calls experimental, without its warning each time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return make(*args, **kwargs)
@@ -154,7 +153,7 @@ def _without_password(storage: str) -> str:
 
 def load_study(storage: str, study_name: str) -> optuna.Study:
     """
-    Opens a study that is there.
+    Loads a study from a storage.
 
     :param storage: See :func:`open_storage`
     :param study_name: Name of the study

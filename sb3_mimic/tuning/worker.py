@@ -1,4 +1,4 @@
-"""One worker's share of a study: trials that can be repeated, none of which ends it."""
+"""Runs one worker's share of a study: trials that can be repeated. A failed trial does not end the study."""
 
 import contextlib
 import copy
@@ -129,7 +129,11 @@ class Worker:
         self.study.set_user_attr(studies.RECORD, ours)
 
     def _wait_for_others(self) -> int:
-        """Returns how many trials of dead workers this one put back into the queue, once there are some."""
+        """
+        Waits for other workers' trials, until those of dead workers are put back into the queue or none is running.
+
+        :return: How many trials this worker put back
+        """
         retry = getattr(self.storage, "heartbeat_stale_trial_callback", None)
         if retry is None:
             return 0
@@ -151,7 +155,7 @@ class Worker:
         return int(retry.n_queued - before)
 
     def _running(self) -> list[FrozenTrial]:
-        """Returns trials of other workers, without those that take so long that they will never give a sign of life."""
+        """Returns the running trials of other workers, without those that take so long that their worker must be dead."""
         trials = self._trials()
         durations = [trial.duration.total_seconds() for trial in trials if trial.duration is not None]
         patience = PATIENCE * max(durations, default=0.0) + 2 * studies.GRACE * studies.heartbeat_interval()
@@ -165,7 +169,7 @@ class Worker:
 
         :param trial: The trial
         :return: Its score, the higher the better; NaN where it crashed, which Optuna takes for a failure
-        :raises TrialPruned: When it is not worth going on with
+        :raises TrialPruned: When the trial is not worth continuing
         :raises RuntimeError: When one trial after the other crashes
         """
         self.n_trials += 1

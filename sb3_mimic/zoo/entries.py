@@ -1,4 +1,4 @@
-"""Which of our hyperparameters an id gets where its run names none."""
+"""Chooses which of our hyperparameters an id gets where its run names none."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
 
 def entry_for(algo: str, env_id: str, similar: str | None = None) -> dict[str, Any]:
     """
-    Finds the entry of an id, and says which algorithms have one where this has none.
+    Finds the entry of an id; the error names the algorithms that have one where this has none.
 
     :param algo: Name of the algorithm
     :param env_id: The id

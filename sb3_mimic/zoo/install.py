@@ -1,4 +1,4 @@
-"""Puts what we teach rl-zoo3 in place of its own, where it is in use."""
+"""Replaces parts of rl-zoo3 by ours, where rl-zoo3 is in use."""
 
 import importlib
 import sys
@@ -28,7 +28,7 @@ HOLDERS = ("rl_zoo3", "rl_zoo3.enjoy", "rl_zoo3.record_video", "rl_zoo3.train", 
 
 def install() -> None:
     """
-    Teaches a running rl-zoo3 our hyperparameters, exact resuming, our studies, and where our trained agents are. Does
+    Gives a running rl-zoo3 our hyperparameters, exact resuming, our studies, and our trained agents. Does
     nothing where rl-zoo3 is not in use, or the second time. In a script of your own, import rl-zoo3 first, or call this.
     """
     zoo = sys.modules.get("rl_zoo3.exp_manager")

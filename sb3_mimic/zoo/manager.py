@@ -1,4 +1,4 @@
-"""What a running rl-zoo3 is taught: one subclass of its manager."""
+"""Extends rl-zoo3's manager of a training, in one subclass."""
 
 import copy
 import sys
@@ -38,7 +38,7 @@ POLICIES = "sb3_mimic.policies."
 
 class MimicZooManager(exp_manager.ExperimentManager):
     """
-    rl-zoo3's manager of a training, which also knows our hyperparameters, continues runs exactly, and runs our studies.
+    Manages a training as rl-zoo3 does, but also knows our hyperparameters, continues runs exactly, and runs our studies.
 
     Ids of others keep the zoo's hyperparameters. A ``RunStateCallback`` among the callbacks gets the folder, the
     ``--save-freq`` and the ``-i`` of the run, whatever its id. Arguments are those of the zoo's ``ExperimentManager``.
@@ -49,7 +49,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, Entry] | None:
         """
-        Prepares the training, once the agent that it is to go on from is known to be whole.
+        Prepares the training, after a check that the agent to continue from is whole.
 
         :return: The model and its hyperparameters; None where they are to be optimised
         :raises DamagedAgentError: When that agent is damaged
@@ -92,7 +92,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
         return hyperparams, saved
 
     def _find_entry(self) -> Entry | None:
-        """Returns hyperparameters that the zoo would not find, or None where it does."""
+        """Returns the hyperparameters that the zoo would not find, or None where it does."""
         config, env_id = Path(self.config), self.env_name.gym_id
         if config.suffix in (".yml", ".yaml") and not config.is_file():
             raise HyperparametersError(
@@ -128,7 +128,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
         return hyperparams, saved
 
     def _set_state_dim(self, hyperparams: Entry, saved: Entry) -> None:
-        """Says how much a translator is to read, where the observation does not and it is not one number an action."""
+        """Sets how many numbers a translator reads, where the observation does not tell and it is not one for each action."""
         policy_kwargs = hyperparams.get("policy_kwargs") or {}
         if not str(hyperparams.get("policy")).startswith(POLICIES) or not isinstance(policy_kwargs, dict):
             return
@@ -173,7 +173,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
     def learn(self, model: BaseAlgorithm) -> None:
         """
-        Trains, and says how to go on where that breaks off.
+        Trains, and prints how to continue where the training breaks off.
 
         :param model: The model
         :raises InterruptedRunError: When a worker of the vectorised environment has died
@@ -216,7 +216,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
         return super().load_trial(storage, study_name, trial_id, convert)
 
     def hyperparameters_optimization(self) -> None:
-        """Runs a study: with our search space and examination where what is trained is ours."""
+        """Runs a study, with our search space and examination where what is trained is ours."""
         if not self.is_ours or self.algo not in TUNED_ALGOS:
             super().hyperparameters_optimization()
             return
@@ -226,7 +226,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
 
 def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
-    """Has the running statistics kept that belong to the best model, beside what is done with it anyway."""
+    """Saves the running statistics of the best model whenever there is a new one, beside what is done then anyway."""
     on_new_best = CallbackList([BestStatisticsCallback(folder)])
     if evaluation.callback_on_new_best is not None:
         on_new_best.callbacks.insert(0, evaluation.callback_on_new_best)

@@ -1,4 +1,4 @@
-"""Replays of runs by rl-zoo3's scripts: in the environment of the run, with the statistics of the zip that is loaded."""
+"""Replays runs with rl-zoo3's scripts, in the environment of the run and with the statistics of the zip that is loaded."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,8 @@ from sb3_mimic.runs.shipped import trained_agents_folder
 
 class Replay:
     """
-    What the scripts of rl-zoo3 ask one after the other: for a zip, and for an environment, which they do not tell of the zip.
+    Replaces the functions that rl-zoo3's scripts call in turn: one finds a zip, the next makes an environment without being
+    told of the zip. This class remembers it in between.
 
     :param get_model_path: The zoo's own function of that name, as are the others
     :param create_test_env: See there
