@@ -72,7 +72,7 @@ def _arrays_of(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def capture_dicts(dicts: Sequence[dict[str, Any]], name: str, missing: list[str]) -> State:
     """
-    Take many dicts of like contents down column by column, in little room.
+    Takes many dicts of like contents down column by column, in little room.
 
     :param dicts: In order
     :param name: What they are called in ``missing``

@@ -151,7 +151,7 @@ def _restore_physics(data: Any, saved: State) -> None:
 
 def teach() -> str:
     """
-    Give all environments of this process the methods :data:`CAPTURE` and :data:`RESTORE`.
+    Gives all environments of this process the methods :data:`CAPTURE` and :data:`RESTORE`.
 
     :return: The name of the first
     """

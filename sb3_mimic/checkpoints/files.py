@@ -14,7 +14,7 @@ from sb3_mimic.errors import RunStateError
 
 def write_checkpoint(model: BaseAlgorithm, state: State | None, path: Path) -> None:
     """
-    Write a model and the state of its run beside it. A kill at any moment leaves the old pair or the new one.
+    Writes a model and the state of its run beside it. A kill at any moment leaves the old pair or the new one.
 
     :param model: What SB3 saves
     :param state: What belongs to it, or None to write the model alone

@@ -98,7 +98,7 @@ def capture(model: BaseAlgorithm, callback: BaseCallback) -> State:
 
 def restore(model: BaseAlgorithm, callback: BaseCallback, state: State) -> list[str]:
     """
-    Put everything back but random states and what a rollout begins with, which :func:`restore_random` is for: it must
+    Puts everything back but random states and what a rollout begins with, which :func:`restore_random` is for: it must
     come last.
 
     :param model: With the weights of the checkpoint, about to collect its first rollout

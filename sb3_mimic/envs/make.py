@@ -29,7 +29,7 @@ def pose_env(
     render_mode: str | None = None,
 ) -> MimicEnv:
     """
-    Make an environment that asks a robot for poses.
+    Makes an environment that asks a robot for poses.
 
     :param body: What the robot is made of, or where that is found: ``"module:NAME"``
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose

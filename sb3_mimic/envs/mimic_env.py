@@ -118,7 +118,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
-        Draw a start and a target pose, each evenly over the whole range of every joint.
+        Draws a start and a target pose, each evenly over the whole range of every joint.
 
         :param seed: Seed of the random numbers
         :param options: ``"desired_goal"``: a pose to ask for, shape (goal_dim,). ``"desired_image"``: a picture,
@@ -191,7 +191,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self, desired_goal: npt.NDArray[np.floating], desired_image: npt.NDArray[np.uint8] | None = None
     ) -> Observation:
         """
-        Ask for another pose in mid-episode. The robot stays where it is.
+        Asks for another pose in mid-episode. The robot stays where it is.
 
         :param desired_goal: A pose, shape (goal_dim,)
         :param desired_image: A picture to show in place of a photograph of that pose, shape (height, width, 3), uint8
@@ -251,7 +251,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
         """
-        Draw poses as lines over a picture of this environment's camera.
+        Draws poses as lines over a picture of this environment's camera.
 
         :param picture: Shape (height, width, 3)
         :param poses: Pose vectors by their names, shape (goal_dim,) each
@@ -273,14 +273,14 @@ class MimicEnv(BaseEnv[RobotViewer]):
         window.show(self.robot.qpos, self.pose_layout.joints(self._desired))
 
     def _adopt_target(self, image: npt.NDArray[np.uint8] | None) -> None:
-        """Make the scene as it is the target, and photograph it unless an image of it is given."""
+        """Makes the scene as it is the target, and photographs it unless an image of it is given."""
         self._desired = self.goal.measure()
         self._ghost = None
         if self._takes_pictures:
             self._desired_image = self.camera.render(self.simulation) if image is None else image.copy()
 
     def _look(self) -> None:
-        """Take the robot's own frame, where it is needed, and compare it with the picture of the target."""
+        """Takes the robot's own frame, where it is needed, and compares it with the picture of the target."""
         if self._takes_pictures:
             self._image = self.camera.render(self.simulation)
         if self._compares_pictures:

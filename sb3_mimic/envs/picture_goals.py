@@ -186,7 +186,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
 
     def ask_for(self, desired_goal: npt.ArrayLike, desired_image: Picture | None = None) -> Observation:
         """
-        Ask for another goal in mid-episode. The environment stays as it is.
+        Asks for another goal in mid-episode. The environment stays as it is.
 
         :param desired_goal: Shape (dim,)
         :param desired_image: What to show for it, shape (size, size, 3), uint8; by default a photograph
@@ -286,7 +286,7 @@ class PictureGoals(gym.Wrapper[Observation, Any, Any, Any]):
         return goal, image
 
     def _adopt(self, goal: Vector | None, image: Picture | None) -> None:
-        """Take over what is asked for, and photograph or draw what is not given."""
+        """Takes over what is asked for, and photographs or draws what is not given."""
         if goal is not None and image is not None:
             self._desired, self._desired_image = goal, image.copy()
             return

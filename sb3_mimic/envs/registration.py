@@ -38,7 +38,7 @@ ENV_IDS = (*POSE_IDS, WALK_ID)
 
 def register_body(name: str, body: "Body | str", max_episode_steps: int = MAX_EPISODE_STEPS) -> tuple[str, ...]:
     """
-    Register a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0`` and
+    Registers a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0`` and
     ``<name>Sparse-v0``. To register the same body again does nothing.
 
     :param name: Letters, digits and underscores; first a letter
@@ -83,7 +83,7 @@ def register_body(name: str, body: "Body | str", max_episode_steps: int = MAX_EP
 
 
 def register_envs() -> None:
-    """Register every id of ours."""
+    """Registers every id of ours."""
     for name, body in _BODIES.items():
         register_body(name, body)
     if WALK_ID not in gym.registry:

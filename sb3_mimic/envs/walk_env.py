@@ -78,7 +78,7 @@ class WalkEnv(BaseEnv[WalkViewer]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
-        Stand up straight, every joint a little off, with a push ahead by chance. Who is moving must step or fall:
+        Stands up straight, every joint a little off, with a push ahead by chance. Who is moving must step or fall:
         without it, to stand still is all that is found out.
 
         :param seed: Seed of the random numbers

@@ -95,7 +95,7 @@ def to_urdf(file: Path, touching: Sequence[str], damping: Mapping[str, float]) -
     touched: list[_Link] = []
 
     def visit(body: ElementTree.Element, parent: _Link | None, origin: FloatArray) -> None:
-        """Note the links and joints of a body and of all that hangs on it. origin is where it is in its parent's link."""
+        """Notes the links and joints of a body and of all that hangs on it. origin is where it is in its parent's link."""
         name = body.get("name", "")
         link, anchor = parent, np.zeros(3)
         hinges = body.findall("joint")

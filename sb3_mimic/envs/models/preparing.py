@@ -10,7 +10,7 @@ from sb3_mimic.envs.models.urdf_file import HINGES, FloatArray, Joint, Limits, U
 
 def prepared(file: UrdfFile, driven: Sequence[str], limits: Mapping[str, Limits], posture: Mapping[str, float]) -> str:
     """
-    Write the robot down as it is simulated. Meshes are named by their absolute paths; joints that are not driven
+    Writes the robot down as it is simulated. Meshes are named by their absolute paths; joints that are not driven
     are fixed; nothing touches anything; links without an inertia weigh nothing; PyBullet's damping, which makes
     light links unstable, is left out.
 

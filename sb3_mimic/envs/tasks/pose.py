@@ -21,10 +21,10 @@ class Goal(Protocol):
     layout: PoseLayout
 
     def randomise(self, rng: np.random.Generator) -> None:
-        """Put the scene into a random reachable configuration, at rest."""
+        """Puts the scene into a random reachable configuration, at rest."""
 
     def place(self, goal: npt.NDArray[np.floating]) -> None:
-        """Put the scene into the given configuration, at rest."""
+        """Puts the scene into the given configuration, at rest."""
 
     def measure(self) -> npt.NDArray[np.float32]:
         """Returns the goal that the present scene fulfils, shape (goal_dim,)."""
@@ -52,12 +52,12 @@ class PoseGoal:
         self._joints = list(zip(joints.offset, joints.scale, strict=True))
 
     def randomise(self, rng: np.random.Generator) -> None:
-        """Put the robot into a random pose, drawn evenly over the whole range of every joint."""
+        """Puts the robot into a random pose, drawn evenly over the whole range of every joint."""
         self.robot.reset(rng.uniform(self.robot.joint_low, self.robot.joint_high))
 
     def place(self, goal: npt.NDArray[np.floating]) -> None:
         """
-        Put the robot into a pose. Its joint angles count; those beyond their limits are clipped.
+        Puts the robot into a pose. Its joint angles count; those beyond their limits are clipped.
 
         :param goal: A pose, shape (layout.dim,)
         :raises EnvArgumentError: When the shape is wrong or a number is not finite

@@ -116,7 +116,7 @@ class Body:
 
     def read_model(self) -> UrdfFile:
         """
-        Read the model, and check that it has all that is named.
+        Reads the model, and checks that it has all that is named.
 
         :return: The model, looked through
         :raises BodyError: When the file is missing or damaged, or lacks a joint, a link or a limit

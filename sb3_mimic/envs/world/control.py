@@ -78,7 +78,7 @@ class Control(ABC):
     @abstractmethod
     def apply(self, client: int, motors: Motors, action: list[float], qpos: npt.NDArray[np.floating]) -> None:
         """
-        Command the motors; to be called before each step of the simulation.
+        Commands the motors; to be called before each step of the simulation.
 
         :param client: PyBullet client
         :param motors: The motors

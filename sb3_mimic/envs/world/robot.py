@@ -38,7 +38,7 @@ class Robot:
 
     def load(self) -> None:
         """
-        Put the robot into its simulation, which has just been opened.
+        Puts the robot into its simulation, which has just been opened.
 
         :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
         """
@@ -97,7 +97,7 @@ class Robot:
         return len(self._joints)
 
     def release_motors(self) -> None:
-        """Turn the motors that PyBullet gives every joint into mere friction. A restored state forgets it."""
+        """Turns the motors that PyBullet gives every joint into mere friction. A restored state forgets it."""
         p.setJointMotorControlArray(
             self._id,
             self._joints,
@@ -113,7 +113,7 @@ class Robot:
 
     def reset(self, qpos: FloatArray, qvel: FloatArray | None = None) -> None:
         """
-        Put the joints somewhere, without physics.
+        Puts the joints somewhere, without physics.
 
         :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
         :param qvel: Joint velocities, shape (n_joints,), in rad/s or m/s; at rest by default
@@ -129,7 +129,7 @@ class Robot:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read angles, velocities and key points anew; to be called once after the world has moved."""
+        """Reads angles, velocities and key points anew; to be called once after the world has moved."""
         client = self.simulation.client
         # Of each joint: position, velocity, forces, torque of its motor
         self._states = states = p.getJointStates(self._id, self._joints, physicsClientId=client)
@@ -171,7 +171,7 @@ class Robot:
 
     def apply(self, action: list[float]) -> None:
         """
-        Command the motors; to be called before each step of the simulation.
+        Commands the motors; to be called before each step of the simulation.
 
         :param action: One that the control has checked
         """

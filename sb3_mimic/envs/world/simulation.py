@@ -36,7 +36,7 @@ class Simulation:
 
     def open(self) -> None:
         """
-        Open a new, empty world, in place of one that was closed.
+        Opens a new, empty world, in place of one that was closed.
 
         :raises WindowError: When there is a window already: PyBullet opens one in a process
         """
@@ -104,7 +104,7 @@ class Simulation:
 
     def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True, name: str = "this model") -> int:
         """
-        Load a body. All bodies must be loaded before the first reset or saved state.
+        Loads a body. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
         :param meshes: Name and content of each file that it refers to
@@ -126,11 +126,11 @@ class Simulation:
         return body
 
     def step(self) -> None:
-        """Advance the world by :attr:`dt`."""
+        """Advances the world by :attr:`dt`."""
         p.stepSimulation(physicsClientId=self.client)
 
     def restore_initial(self) -> None:
-        """Put everything back to where it was when this was first called: no trace of past episodes is left."""
+        """Puts everything back to where it was when this was first called: no trace of past episodes is left."""
         if self._initial_state is None:
             self._initial_state = p.saveState(physicsClientId=self.client)
         p.restoreState(self._initial_state, physicsClientId=self.client)
@@ -171,5 +171,5 @@ class Simulation:
                 raise ValueError(f"This state is not one of a simulation with the same bodies: {error}") from error
 
     def close(self) -> None:
-        """Free the world. Closing twice does no harm."""
+        """Frees the world. Closing twice does no harm."""
         self._finalizer()

@@ -82,7 +82,7 @@ class Walker:
         self.load()
 
     def load(self) -> None:
-        """Put floor and body into the simulation, which has just been opened."""
+        """Puts floor and body into the simulation, which has just been opened."""
         simulation, client = self.simulation, self.simulation.client
         self._floor = p.loadURDF(str(Path(pybullet_data.getDataPath()) / FLOOR), physicsClientId=client)
         p.changeDynamics(self._floor, -1, lateralFriction=FRICTION, physicsClientId=client)
@@ -131,7 +131,7 @@ class Walker:
         spin: Vector = (0.0, 0.0, 0.0),
     ) -> None:
         """
-        Put the body somewhere, without physics.
+        Puts the body somewhere, without physics.
 
         :param position: Of the trunk's centre of mass, in m
         :param orientation: Of the trunk
@@ -153,7 +153,7 @@ class Walker:
 
     def drive(self, action: list[float], n_steps: int) -> None:
         """
-        Push with constant torques, beside the springs, while the world moves on.
+        Pushes with constant torques, beside the springs, while the world moves on.
 
         :param action: Fractions of the maximum torques, shape (n_joints,), within [-1, 1]
         :param n_steps: Steps of the simulation
@@ -171,7 +171,7 @@ class Walker:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read everything anew; to be called once after the world has moved. Plain numbers: arrays are slower."""
+        """Reads everything anew; to be called once after the world has moved. Plain numbers: arrays are slower."""
         client, body = self.simulation.client, self._body
         states = p.getJointStates(body, self._joints, physicsClientId=client)
         #: Joint angles in rad, and velocities in rad/s, shape (n_joints,)
