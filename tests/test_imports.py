@@ -1,6 +1,7 @@
 """The floors of the house: an import only ever goes down, and the two wings meet only at the keys and the roof."""
 
 import ast
+import importlib
 import time
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -116,9 +117,14 @@ def test_importing_is_light(run_python):
     assert float(printed.split("took")[1].split()[0]) < 0.1
 
 
-def test_public_names_exist():
-    for name in sb3_mimic.__all__:
-        assert hasattr(sb3_mimic, name)
+def test_every_package_says_what_it_offers():
+    for file in PACKAGE.rglob("__init__.py"):
+        name = module_name(file)
+        if name != "envs":
+            package = importlib.import_module(f"sb3_mimic.{name}".rstrip("."))
+            assert package.__all__, name
+            for offered in package.__all__:
+                assert hasattr(package, offered), f"{name} offers {offered}"
 
 
 def test_every_file_says_its_one_job_and_docstrings_begin_with_a_sentence():
