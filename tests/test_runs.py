@@ -1,6 +1,8 @@
 """Folders of trainings: listed whatever is in them, and continued with what they were trained by."""
 
+import importlib
 import os
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -233,3 +235,31 @@ def test_a_zip_without_a_state_is_no_checkpoint_to_continue_from(logs):
     state_file(run / "rl_model_40_steps.zip").unlink()
     assert str(run / "rl_model_20_steps.zip") in resume_arguments(run)
     assert zipfile.is_zipfile(run / "rl_model_40_steps.zip")
+
+
+def test_the_folder_that_a_study_leaves_is_no_run(logs):
+    before = find_runs(logs)
+    left = logs / "ppo" / "CartPole-v1_9"
+    (left / "CartPole-v1").mkdir(parents=True)
+    (left / "0.monitor.csv").write_text("#{}\nr,l,t\n")
+    assert find_runs(logs) == before
+
+
+def test_packages_of_a_run_are_found_from_anywhere(tmp_path, monkeypatch, capsys):
+    """In the folder that it was started in, and for a run that was resumed from elsewhere in the one that its logs lie in"""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for number, log_folder in enumerate(("logs", str(home / "logs")), 1):
+        name = f"robot_of_run_{number}"
+        arguments = ARGUMENTS | {"gym_packages": ["sb3_mimic", name], "log_folder": log_folder}
+        run = write_run(home / "logs" / "a2c" / f"CartPole-v1_{number}", arguments=arguments)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.chdir(elsewhere)
+        assert main(["resume", str(run)]) == 2
+        assert f"{name} cannot be imported" in capsys.readouterr().err
+        (home / f"{name}.py").write_text("")
+        importlib.invalidate_caches()
+        # There is no checkpoint to go on from: that is all that is wrong now
+        assert main(["resume", str(run)]) == 2
+        assert "no whole checkpoint" in capsys.readouterr().err
+        assert name in sys.modules

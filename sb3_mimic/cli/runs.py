@@ -34,9 +34,12 @@ def _runs(args: argparse.Namespace) -> None:
 
 
 def _resume(args: argparse.Namespace) -> None:
-    from sb3_mimic.runs.resuming import resume_arguments
-    from sb3_mimic.zoo.scripts import train
+    from sb3_mimic.runs.resuming import packages_of, resume_arguments
+    from sb3_mimic.zoo.scripts import import_package, train
 
+    packages, folders = packages_of(args.path)
+    for package in packages:
+        import_package(package, folders)
     train([*resume_arguments(args.path), *args.arguments])
 
 

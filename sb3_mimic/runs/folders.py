@@ -15,8 +15,9 @@ from sb3_mimic.checkpoints.state_file import read_tree
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError, RunStateError
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 
-# Any run of the zoo's holds one of these in its folder, even a run that was killed when it had just begun
-MARKS = ("*/args.yml", "*.zip", "*.monitor.csv", "evaluations.npz")
+# Any run of the zoo's holds one of these in its folder, even a run that was killed when it had just begun. A study leaves
+# a folder with nothing but a monitor's file
+MARKS = ("*/args.yml", "*.zip", "evaluations.npz")
 #: What a damaged file of zipped or plain data may raise when it is read
 DAMAGE = (OSError, EOFError, KeyError, MemoryError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 

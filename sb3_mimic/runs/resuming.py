@@ -45,6 +45,22 @@ def resume_arguments(path: Path) -> list[str]:
     return [*arguments, "--conf-file", str(config), "--trained-agent", str(found[0]), "--log-folder", str(path.parent.parent)]
 
 
+def packages_of(path: Path) -> tuple[list[str], list[Path]]:
+    """
+    Finds the packages that a run was started with, and where they may lie.
+
+    :param path: Folder of a run
+    :return: Their names, and folders to look for them in: where the run was started, as far as that is known, and where
+        the folder of its logs lies
+    :raises AgentNotFoundError: When there is no such run
+    :raises DamagedAgentError: When its arguments cannot be read
+    """
+    path = path.resolve()
+    saved = read_arguments(path, environment_folder(path))
+    names = [name for name in saved.get("gym_packages") or [] if isinstance(name, str)]
+    return names, [_started_in(path, saved), path.parent.parent.parent]
+
+
 def _as_option(run: Path, saved: dict[str, Any], name: str, value: Any) -> list[str]:
     if name in NOT_KEPT | IN_CONFIG or value is None or value is False or value in ("", [], {}):
         return []

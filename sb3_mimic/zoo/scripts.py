@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from sb3_mimic.errors import PackageError, UnknownScriptError
@@ -53,15 +54,17 @@ def run_zoo_script(name: str, arguments: Sequence[str]) -> None:
     _run(SCRIPTS[name], rest)
 
 
-def import_package(name: str) -> ModuleType:
+def import_package(name: str, folders: Sequence[Path] = ()) -> ModuleType:
     """
     Imports a module of the user's own, also out of the current folder, as ``python -m`` would.
 
     :param name: Its dotted name
+    :param folders: Where else to look for it, last of all
     :return: The module
     :raises PackageError: When it cannot be imported
     """
     _look_in_current_folder()
+    sys.path += [str(folder) for folder in dict.fromkeys(folders) if str(folder) not in sys.path]
     try:
         return importlib.import_module(name)
     except ImportError as error:
