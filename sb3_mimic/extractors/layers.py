@@ -1,12 +1,29 @@
 """Defines layers shared by extractors and translators."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch as th
 from torch import nn
 
 # Batches of one rollout resemble each other: the running statistics must remember more than the last few
 BATCH_NORM_MOMENTUM = 0.02
+
+
+@contextmanager
+def evaluated(module: nn.Module) -> Iterator[None]:
+    """
+    Evaluates inside the block, without gradients and without learning statistics of batches.
+
+    :param module: In its evaluation mode inside the block, and afterwards in the mode that it was in
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        with th.no_grad():
+            yield
+    finally:
+        module.train(was_training)
 
 
 def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Sequential:
@@ -32,9 +49,5 @@ def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Se
 
 def n_trunk_features(trunk: nn.Module, height: int, width: int, n_channels: int) -> int:
     """Returns the number of features that a trunk makes of pictures of this size."""
-    with th.no_grad():
-        was_training = trunk.training
-        trunk.eval()
-        n_features = trunk(th.zeros(1, n_channels, height, width)).shape[1]
-        trunk.train(was_training)
-    return int(n_features)
+    with evaluated(trunk):
+        return int(trunk(th.zeros(1, n_channels, height, width)).shape[1])

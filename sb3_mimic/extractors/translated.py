@@ -6,7 +6,8 @@ from typing import Any
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import nn
+
+from sb3_mimic.extractors.layers import evaluated
 
 # Of larger batches, which are those of minibatches, nothing is remembered
 MAX_REMEMBERED = 64
@@ -51,16 +52,15 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         self._last: dict[str, list[tuple[th.Tensor, th.Tensor]]] = {}
         self._last_version = -1
 
-    def attach(self, translator: nn.Module) -> None:
+    def attach(self, translator: Any) -> None:
         """
         Attaches the policy's translator.
 
         :param translator: Belongs to the policy, and so is no part of this module's own parameters
         """
         vars(self)["translator"] = translator
-        picture: Any = vars(translator)
-        shape = (1, 1, picture["n_channels"], picture["height"], picture["width"])
-        self.has_memory = self._translate(th.zeros(shape, dtype=th.uint8))[1] is not None
+        frame = th.zeros(1, 1, translator.n_channels, translator.height, translator.width, dtype=th.uint8)
+        self.has_memory = self.translate(frame)[1] is not None
 
     def read(self, key: str, pictures: th.Tensor) -> th.Tensor:
         """
@@ -81,7 +81,7 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         is_exported = th.jit.is_tracing() or th.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
         # A batch of one is rounded in another way alone than with others
         if self.has_memory or is_exported or not 1 < len(frames) <= MAX_REMEMBERED:
-            states: th.Tensor = self._translate(frames)[0]
+            states: th.Tensor = self.translate(frames)[0]
         else:
             states = self._read_new(key, frames)
         if n_read > 1:
@@ -110,16 +110,18 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
             # Where it was, and where it was before the newest pushed it on
             known = (states for pictures, states in (*last[index : index + 2],) if th.equal(pictures, frame))
             states = next(known, None)
-            now.append((frame, self._translate(frames[:, index : index + 1])[0] if states is None else states))
+            now.append((frame, self.translate(frames[:, index : index + 1])[0] if states is None else states))
         self._last[key] = now
         return th.cat([states for _, states in now], dim=1)
 
-    def _translate(self, frames: th.Tensor) -> Any:
-        """Returns the translator's output for frames, in evaluation mode and without a gradient."""
+    def translate(self, frames: th.Tensor) -> tuple[th.Tensor, Any]:
+        """
+        Runs the translator as it is now, without learning from it.
+
+        :param frames: uint8 or float in [0, 255], shape (batch, time, n_channels, height, width)
+        :return: States, shape (batch, time, state_dim), and the translator's hidden state
+        """
         translator: Any = vars(self)["translator"]
-        was_training = translator.training
-        translator.eval()
-        with th.no_grad():
-            result = translator(frames)
-        translator.train(was_training)
-        return result
+        with evaluated(translator):
+            states, hidden = translator(frames.to(next(translator.parameters()).device))
+        return states, hidden

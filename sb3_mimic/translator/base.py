@@ -8,6 +8,7 @@ import torch as th
 from gymnasium import spaces
 from torch import nn
 
+from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.extractors.spaces import require_images, require_keys
 from sb3_mimic.keys import ACHIEVED_GOAL, IMAGE
 from sb3_mimic.translator.optimizer import adam_from_tensors, adam_to_tensors
@@ -94,13 +95,10 @@ class Translator(nn.Module):
                 f"Pictures must be uint8 of shape (..., {', '.join(map(str, shape))}),"
                 f" got {images.dtype} of shape {images.shape}"
             )
-        was_training = self.training
-        self.eval()
         # (..., H, W, C) -> (batch, time = 1, C, H, W)
         batch = th.from_numpy(images.reshape(-1, 1, *shape)).permute(0, 1, 4, 2, 3)
-        with th.no_grad():
+        with evaluated(self):
             states, hidden = self(batch.to(next(self.parameters()).device), hidden)
-        self.train(was_training)
         result: States = states.cpu().numpy().reshape(*images.shape[:-3], self.state_dim)
         return (result, hidden) if return_hidden else result
 

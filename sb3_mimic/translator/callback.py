@@ -254,7 +254,7 @@ class TranslatorCallback(BaseCallback):
             return {}
         assert self.rollout_buffer is not None
         with torch_threads(self.n_threads):
-            return read_rollout(extractor, self.translator, self.rollout_buffer.observations)
+            return read_rollout(extractor, self.rollout_buffer.observations)
 
     def _replace_pictures(self, read: dict[str, Any]) -> None:
         """

@@ -8,21 +8,19 @@ import numpy.typing as npt
 import torch as th
 
 from sb3_mimic.extractors.translated import PoseReadingExtractor
-from sb3_mimic.translator.base import Translator
 
 # Larger ones do not fit a core's cache
 BATCH_SIZE = 64
 
 
 def read_rollout(
-    extractor: PoseReadingExtractor, translator: Translator, observations: Mapping[str, npt.NDArray[Any]]
+    extractor: PoseReadingExtractor, observations: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """
     Reads pictures as a policy did when it chose its actions, provided that its translator has not been trained since.
     What was there in the step before, such as the picture of a goal or a stacked frame, is read once.
 
-    :param extractor: The policy's
-    :param translator: The policy's
+    :param extractor: The policy's, which reads with its translator
     :param observations: Observations of a rollout, by key, shape (n_steps, n_envs, ...)
     :return: States that may replace each picture, by its key, shape (n_steps, n_envs, n_read * state_dim)
     """
@@ -34,7 +32,7 @@ def read_rollout(
         length = n_read if extractor.has_memory else 1
         units = pictures.reshape(n_steps, n_envs, n_read // length, length, extractor.n_channels, height, width)
         different, places = _different(units)
-        states = _read(translator, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
+        states = _read(extractor, different)[places].reshape(n_steps, n_envs, n_read, extractor.state_dim)
         if n_read > 1:
             # As in PoseReadingExtractor.read: before an episode's first frame there was none
             is_black = np.asarray(~_words(different.reshape(len(different), length, -1)).any(axis=-1))
@@ -44,19 +42,10 @@ def read_rollout(
     return read
 
 
-def _read(translator: Translator, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _read(extractor: PoseReadingExtractor, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Reads the states in frames of shape (n, time, n_channels, height, width)."""
     batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
-    return np.concatenate([_evaluated(translator, th.from_numpy(batch))[0].cpu().numpy() for batch in batches])
-
-
-def _evaluated(translator: Translator, images: th.Tensor) -> Any:
-    was_training = translator.training
-    translator.eval()
-    with th.no_grad():
-        result = translator(images.to(next(translator.parameters()).device))
-    translator.train(was_training)
-    return result
+    return np.concatenate([extractor.translate(th.from_numpy(batch))[0].cpu().numpy() for batch in batches])
 
 
 def _different(units: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

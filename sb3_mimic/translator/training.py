@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch as th
 
 from sb3_mimic.data.dataset import Dataset
+from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.translator.base import Translator
 
 
@@ -117,12 +118,9 @@ def read_dataset(translator: Translator, dataset: Dataset, batch_size: int = 256
     :return: States, shape (n, time, state_dim)
     """
     device = next(translator.parameters()).device
-    was_training = translator.training
-    translator.eval()
     read = []
-    with th.no_grad():
+    with evaluated(translator):
         for start in range(0, len(dataset), batch_size):
             images = th.from_numpy(dataset.images[start : start + batch_size]).to(device)
             read.append(read_windows(translator, images, dataset.episode_starts[start : start + batch_size]).cpu().numpy())
-    translator.train(was_training)
     return np.concatenate(read)

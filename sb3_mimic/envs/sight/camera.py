@@ -30,22 +30,16 @@ class Camera(View):
 
     def render(self, simulation: Simulation) -> npt.NDArray[np.uint8]:
         """Returns the picture, shape (height, width, 3)."""
-        view, projection = self._matrices
-        simulation.n_pictures += 1
-        _, _, rgba, _, _ = p.getCameraImage(
-            self.width,
-            self.height,
-            view,
-            projection,
-            shadow=0,
-            renderer=p.ER_TINY_RENDERER,  # bit-deterministic, and needs no display
-            flags=p.ER_NO_SEGMENTATION_MASK,
-            physicsClientId=simulation.client,
-        )
+        rgba, _ = self._photograph(simulation, shadow=0, flags=p.ER_NO_SEGMENTATION_MASK)
         return self._without_alpha(rgba)
 
     def render_with_mask(self, simulation: Simulation) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Returns the picture with shadows, shape (height, width, 3), and where a body is in it, shape (height, width)."""
+        rgba, bodies = self._photograph(simulation, shadow=1)
+        return self._without_alpha(rgba), np.asarray(bodies).reshape(self.height, self.width) >= 0
+
+    def _photograph(self, simulation: Simulation, **options: int) -> tuple[Any, Any]:
+        """Returns PyBullet's pixels, with alpha, and its mask of bodies."""
         view, projection = self._matrices
         simulation.n_pictures += 1
         _, _, rgba, _, bodies = p.getCameraImage(
@@ -53,11 +47,11 @@ class Camera(View):
             self.height,
             view,
             projection,
-            shadow=1,
-            renderer=p.ER_TINY_RENDERER,
+            renderer=p.ER_TINY_RENDERER,  # bit-deterministic, and needs no display
             physicsClientId=simulation.client,
+            **options,
         )
-        return self._without_alpha(rgba), np.asarray(bodies).reshape(self.height, self.width) >= 0
+        return rgba, bodies
 
     def _without_alpha(self, rgba: Any) -> npt.NDArray[np.uint8]:
         # A PyBullet built without numpy hands out tuples
