@@ -3,7 +3,6 @@
 import argparse
 from typing import Any
 
-from sb3_mimic.errors import PackageError
 from sb3_mimic.zoo.scripts import import_package
 
 
@@ -53,23 +52,6 @@ def import_packages(names: list[str]) -> None:
     """
     for name in names:
         import_package(name)
-
-
-def import_class(dotted: str) -> Any:
-    """
-    Imports a class by its dotted name.
-
-    :param dotted: Name of a class with its module: ``package.module.Name``
-    :return: The class
-    :raises PackageError: When there is no such class
-    """
-    module, _, name = dotted.rpartition(".")
-    if not module:
-        raise PackageError(f"A class is named with its module, as in package.module.Name, got {dotted!r}")
-    try:
-        return getattr(import_package(module), name)
-    except AttributeError as error:
-        raise PackageError(f"There is no {name} in {module}.") from error
 
 
 def load(args: argparse.Namespace) -> Any:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.cli.common import add_agent, add_env, add_packages, import_class, load
+from sb3_mimic.cli.common import add_agent, add_env, add_packages, load
 
 
 def add_commands(commands: Any) -> None:
@@ -49,9 +49,11 @@ def _import_translator(args: argparse.Namespace) -> None:
 
     from sb3_mimic.agents.translators import give_translator
     from sb3_mimic.pictures.files import check_output, write_whole
-    from sb3_mimic.translator.files import replace_translator
+    from sb3_mimic.translator.files import import_class, replace_translator
+    from sb3_mimic.zoo.scripts import look_in_current_folder
 
     check_output(args.output, (".zip",))
+    look_in_current_folder()
     translator_class = import_class(args.translator_class) if args.translator_class else None
     agent = load(args)
     layout = _layout(agent, args.env)

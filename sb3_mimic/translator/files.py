@@ -110,7 +110,8 @@ def import_class(dotted: str) -> type[Translator]:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise TranslatorClassError(
-            f"There is no class {dotted!r}: {error}. Give it as package.module.Name, and run where Python finds the package."
+            f"There is no {class_name} at {dotted!r}: {error}. Give it as package.module.Name, and run where Python finds the"
+            " package."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Translator)):
         raise TranslatorClassError(f"{dotted} is no translator: derive it from sb3_mimic.translator.base.Translator.")

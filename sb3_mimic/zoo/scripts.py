@@ -63,7 +63,7 @@ def import_package(name: str, folders: Sequence[Path] = ()) -> ModuleType:
     :return: The module
     :raises PackageError: When it cannot be imported
     """
-    _look_in_current_folder()
+    look_in_current_folder()
     sys.path += [str(folder) for folder in dict.fromkeys(folders) if str(folder) not in sys.path]
     try:
         return importlib.import_module(name)
@@ -73,8 +73,8 @@ def import_package(name: str, folders: Sequence[Path] = ()) -> ModuleType:
         ) from error
 
 
-def _look_in_current_folder() -> None:
-    # A console script does not, and python -m does
+def look_in_current_folder() -> None:
+    """Lets modules in the current folder be imported, as ``python -m`` does and a console script does not."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
 
@@ -89,7 +89,7 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def _run(module: str, arguments: Sequence[str]) -> None:
-    _look_in_current_folder()
+    look_in_current_folder()
     # Only an rl-zoo3 that is in use is taught
     importlib.import_module("rl_zoo3.exp_manager")
     install()
