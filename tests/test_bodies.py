@@ -16,6 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from sb3_mimic import keys
+from sb3_mimic.cli.common import describe, unit_of
 from sb3_mimic.envs.bodies.humanoid import HUMANOID
 from sb3_mimic.envs.bodies.reacher import REACHER_3D, REACHER_6D, REACHER_PLANE
 from sb3_mimic.envs.make import DEFAULT_REWARD, find_body, pose_env
@@ -284,6 +285,16 @@ def test_an_arm_of_three_metres_stays_in_its_space(tmp_path):
         env = pose_env(body, observation_keys=keys.STATE_KEYS)
         assert env.pose_layout["points"].bound == 2.0, "spaces of shipped agents stay as they are"
         env.close()
+
+
+@pytest.mark.parametrize("joints", [["nod"], None])
+def test_slides_are_told_in_metres(joints, tmp_path):
+    env = pose_env(from_text(tmp_path, SLIDING, joints=joints))
+    env.reset(seed=1)
+    told = describe(env, env.achieved_goal)
+    assert told == pytest.approx(dict(zip(env.robot.body.joints, env.robot.qpos, strict=True)), abs=1e-3)
+    assert unit_of(env.pose_layout) == ("", 3)
+    env.close()
 
 
 def test_slides_are_measured_in_metres(tmp_path):

@@ -74,7 +74,7 @@ def describe(env: Any, pose: Any) -> dict[str, float]:
 
     :param env: An environment that offers goals
     :param pose: A goal vector of it
-    :return: Its joint angles in deg, or without joints its numbers, by their names
+    :return: Its joints, angles in deg and slides in m; without joints its numbers; by their names
     """
     import numpy as np
 
@@ -84,12 +84,26 @@ def describe(env: Any, pose: Any) -> dict[str, float]:
     if "joints" not in layout:
         numbers = {f"{part.name}_{i}": float(x) for part in layout for i, x in enumerate(part.of(pose).ravel())}
         return {name: round(number, 3) for name, number in numbers.items()}
-    angles = np.rad2deg(layout["joints"].of(pose))
+    joints = layout["joints"]
+    values = joints.of(pose)
+    if joints.unit == "rad":
+        values = np.rad2deg(values)
     try:
         names = env.get_wrapper_attr("joint_names")
     except AttributeError:
-        names = [f"joint_{i}" for i in range(len(angles))]
-    return {name: round(float(angle), 2) for name, angle in zip(names, angles, strict=True)}
+        names = [f"joint_{i}" for i in range(len(values))]
+    digits = 2 if joints.unit == "rad" else 4
+    return {name: round(float(value), digits) for name, value in zip(names, values, strict=True)}
+
+
+def unit_of(layout: Any) -> tuple[str, int]:
+    """
+    Tells how the numbers of :func:`describe` are written.
+
+    :param layout: Layout of the goal vectors
+    :return: Their unit in brackets, empty where it is not degrees, and how many digits they get
+    """
+    return (" (deg)", 1) if "joints" in layout and layout["joints"].unit == "rad" else ("", 3)
 
 
 def picture_size(env: Any, key: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, load, picture_size, positive
+from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, load, picture_size, positive, unit_of
 
 # Frames per second of an animation
 FPS = 25
@@ -44,7 +44,9 @@ def _photograph(args: argparse.Namespace) -> None:
         write_picture(args.output, observation[keys.DESIRED_IMAGE])
         pose = describe(env, goals.desired)
         write_truth(args.output, args.env, goals.desired, pose)
-    print(f"Wrote {args.output}, with the truth in it: {', '.join(f'{name} {value:.1f}' for name, value in pose.items())}")
+        digits = unit_of(goals.layout)[1]
+    truth = ", ".join(f"{name} {value:.{digits}f}" for name, value in pose.items())
+    print(f"Wrote {args.output}, with the truth in it: {truth}")
 
 
 def _imitate(args: argparse.Namespace) -> None:
@@ -64,7 +66,7 @@ def _imitate(args: argparse.Namespace) -> None:
         height, width = picture_size(env, keys.IMAGE)
         targets = [read_picture(path, width, height) for path in args.image]
         truths = [read_truth(path, args.env, layout.dim) for path in args.image]
-        unit, digits = (" (deg)", 1) if "joints" in layout else ("", 3)
+        unit, digits = unit_of(layout)
         with AnimationWriter(args.output, FPS) as writer, torch_threads(1), tqdm(total=len(targets), unit="picture") as bar:
             results = imitate(agent, env, targets, args.steps, on_frame=writer.write)
             for path, truth, result in zip(args.image, truths, results, strict=True):

@@ -17,14 +17,14 @@ FIELD = "sb3_mimic.truth"
 FORMER_ENTRIES = {"env", "pose", "joints_deg"}
 
 
-def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], joints: dict[str, float]) -> Path:
+def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], values: dict[str, float]) -> Path:
     """
     Writes the true pose into a photograph. No other file is made or touched.
 
     :param picture: The photograph, a PNG
     :param env_id: Where it was taken
     :param pose: The pose vector in it
-    :param joints: Joint angles in deg, for people
+    :param values: What people want to know of it, such as joint angles in deg, by their names
     :return: The file written: the photograph
     :raises PictureError: When there is no such PNG
     :raises OutputError: When it cannot be written
@@ -34,7 +34,7 @@ def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating]
             content = np.array(opened.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{picture} is no photograph to write a truth into: {error}") from error
-    truth = {"env": env_id, "pose": [float(x) for x in pose], "joints_deg": joints}
+    truth = {"env": env_id, "pose": [float(x) for x in pose], "values": values}
     write_picture(picture, content, {FIELD: json.dumps(truth)})
     return Path(picture)
 
