@@ -24,6 +24,7 @@ from sb3_mimic.policies import (
     StateSACPolicy,
     StateTQCPolicy,
 )
+from sb3_mimic.translator.callback import TranslatorCallback
 
 ENV_ID = "MimicReacherPlane-v0"
 # Each policy with its features extractor and an id whose observation is made for it
@@ -87,3 +88,18 @@ def picture_space(n_channels: int = 3, **replaced) -> spaces.Dict:
     vector = spaces.Box(-1, 1, (5,), np.float32)
     space = dict.fromkeys(keys.STATE_KEYS, vector) | dict.fromkeys(keys.IMAGE_KEYS, picture) | replaced
     return spaces.Dict({key: value for key, value in space.items() if value is not None})
+
+
+class Compare(TranslatorCallback):
+    """Compares the probabilities that PPO finds before its first step with those that the actions were chosen with"""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.found = []
+
+    def _on_rollout_end(self) -> None:
+        super()._on_rollout_end()
+        buffer = self.model.rollout_buffer
+        observations = {key: th.from_numpy(value[5]) for key, value in buffer.observations.items()}
+        _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
+        self.found.append((log_prob.detach().numpy(), buffer.log_probs[5]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from learning import SMALL, picture_space
+from learning import SMALL, Compare, picture_space
 from stable_baselines3 import PPO
 
 from sb3_mimic import keys
@@ -151,20 +151,12 @@ def test_a_translator_with_memory_learns_in_a_policy(policy, make_model):
     """Whose forward alone is its own, and which reads stacked frames from the first to the last"""
     n_stack = 3
     model = make_model(policy, n_stack=n_stack, n_steps=32, policy_kwargs={"translator_class": Counter})
-    translator, probabilities = model.policy.translator, []
-
-    class Compare(TranslatorCallback):
-        def _on_rollout_end(self) -> None:
-            super()._on_rollout_end()
-            buffer = self.model.rollout_buffer
-            observations = {key: th.from_numpy(value[5]) for key, value in buffer.observations.items()}
-            _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
-            probabilities.append((log_prob.detach().numpy(), buffer.log_probs[5]))
+    translator, compare = model.policy.translator, Compare(window=8, cycle=0.5)
 
     before = [parameter.clone() for parameter in translator.parameters()]
-    model.learn(128, callback=Compare(window=8, cycle=0.5))
+    model.learn(128, callback=compare)
     assert not any(th.equal(*pair) for pair in zip(before, translator.parameters(), strict=True))
-    for ours, theirs in probabilities:
+    for ours, theirs in compare.found:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     if policy is not PixelPolicy:
         return

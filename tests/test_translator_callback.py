@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-import torch as th
-from learning import ON_POLICY
+from learning import ON_POLICY, Compare
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecTransposeImage
@@ -43,22 +42,14 @@ def test_pictures_are_freed_and_what_was_read_in_them_is_kept(make_model):
 @pytest.mark.parametrize("policy", [PixelPolicy, FusedPolicy])
 def test_ppo_trains_on_what_was_read_when_the_action_was_chosen(policy, make_model):
     """Then, before its first step, PPO finds the very probabilities that the actions were chosen with"""
-    found = []
-
-    class Compare(TranslatorCallback):
-        def _on_rollout_end(self) -> None:
-            super()._on_rollout_end()
-            buffer = self.model.rollout_buffer
-            observations = {key: th.from_numpy(value[5]) for key, value in buffer.observations.items()}
-            _, log_prob, _ = self.model.policy.evaluate_actions(observations, th.from_numpy(buffer.actions[5]))
-            found.append((log_prob.detach().numpy(), buffer.log_probs[5]))
+    compare = Compare()
 
     n_stack = 2 if policy is PixelPolicy else 1
     model, other = (make_model(policy, n_stack=n_stack, n_steps=16, batch_size=32) for _ in range(2))
     # An evaluation between acting and recording, with another number of environments
     evaluation = EvalCallback(VecTransposeImage(other.env.venv), n_eval_episodes=1, eval_freq=7, verbose=0, warn=False)
-    model.learn(64, callback=[evaluation, Compare()])
-    for ours, theirs in found:
+    model.learn(64, callback=[evaluation, compare])
+    for ours, theirs in compare.found:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
