@@ -131,7 +131,7 @@ CLOSER = {
 @pytest.mark.parametrize(
     ("env_id", "policy", "n_steps", "frames_per_step"),
     # Cosines and sines of two joints; the angles of the shoulder and of the elbow
-    [*(("Reacher-v5", policy, 1536, 16) for policy in POLICIES), ("Pusher-v5", StatePolicy, 2304, 6)],
+    [*(("Reacher-v5", policy, 1536, 16) for policy in POLICIES), ("Pusher-v5", StatePolicy, 4096, 12)],
 )
 def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, monkeypatch):
     """Gymnasium's own wrapper gives a picture and a vector; not a line of ours is in between"""
@@ -143,6 +143,8 @@ def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, m
 
     venv = make_vec_env(make, 2, seed=0)
     model, errors = train(policy, venv, {"pixels": "state"}, n_steps, frames_per_step, translator_kwargs={"state_dim": 4})
-    assert np.mean(errors[-4:]) < 0.7 * np.mean(errors[:4]), errors
+    # Single rollouts vary with what happens to be seen in them
+    before, *_, after = np.array_split(errors, 4)
+    assert np.median(after) < 0.7 * np.median(before), errors
     assert model.predict(model.env.reset())[0].shape == (2, *model.action_space.shape)
     venv.close()
