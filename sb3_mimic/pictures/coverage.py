@@ -8,24 +8,20 @@ Bytes = npt.NDArray[np.uint8]
 WHITE = 255
 
 
-def _make_table() -> Bytes:
-    """:return: The coverage of an edge pixel by the darkest channel around it and its own darkest channel, shape (256, 256)"""
-    around, own = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
-    return np.clip(np.rint(255.0 * (WHITE - own) / np.maximum(WHITE - around, 1)), 0, 255).astype(np.uint8)
-
-
-_EDGE_COVERAGE = _make_table()
-
-
 def _around(values: Bytes, choose: np.ufunc) -> Bytes:
     """:return: The least or the greatest of 3 x 3 values around each, shape (..., height, width)"""
     rows = values.copy()
     choose(rows[..., 1:, :], values[..., :-1, :], out=rows[..., 1:, :])
     choose(rows[..., :-1, :], values[..., 1:, :], out=rows[..., :-1, :])
-    both = rows.copy()
-    choose(both[..., 1:], rows[..., :-1], out=both[..., 1:])
-    choose(both[..., :-1], rows[..., 1:], out=both[..., :-1])
-    return both
+    # Widened by its borders, a picture is one line of numbers in which neighbours stand side by side: many times faster
+    wide = np.empty((*values.shape[:-1], values.shape[-1] + 2), np.uint8)
+    wide[..., 1:-1] = rows
+    wide[..., 0], wide[..., -1] = rows[..., 0], rows[..., -1]
+    line, around = wide.ravel(), np.empty_like(wide)
+    middle = around.ravel()[1:-1]
+    choose(line[:-2], line[1:-1], out=middle)
+    choose(middle, line[2:], out=middle)
+    return around[..., 1:-1]
 
 
 def estimate_coverage(darkest: Bytes) -> Bytes:
@@ -36,8 +32,11 @@ def estimate_coverage(darkest: Bytes) -> Bytes:
     :param darkest: The smallest channel of each pixel, shape (..., height, width)
     :return: Coverage in 0..255, shape (..., height, width)
     """
-    coverage = _EDGE_COVERAGE[_around(darkest, np.minimum), darkest]
-    coverage[_around(darkest, np.maximum) < WHITE] = 255
+    is_robot = darkest < WHITE
+    coverage = is_robot.view(np.uint8) * np.uint8(255)
+    edges = np.flatnonzero(is_robot & (_around(darkest, np.maximum) == WHITE))
+    own, least = darkest.ravel()[edges], _around(darkest, np.minimum).ravel()[edges]
+    coverage.ravel()[edges] = np.rint(255.0 * (WHITE - own) / (WHITE - least))
     return coverage
 
 

@@ -157,9 +157,7 @@ class Augmentation:
             raise InputError(f"augmentation = {settings!r} is not allowed: give true, false, or settings by name")
         allowed = [field.name for field in fields(cls)]
         if unknown := [str(name) for name in settings if name not in allowed]:
-            raise InputError(
-                f"augmentation has no setting named {', '.join(unknown)}. Its settings are: {', '.join(allowed)}"
-            )
+            raise InputError(f"augmentation has no setting named {', '.join(unknown)}. Its settings are: {', '.join(allowed)}")
         return cls(**settings)
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
@@ -179,9 +177,9 @@ class Augmentation:
         images = np.ascontiguousarray(images)
         seeds = rng.integers(1, 2**63 - 1, size=len(images), dtype=np.uint64)
         changed = np.empty_like(images)
-        coverage = estimate_coverage(images.min(axis=1))
+        coverage = estimate_coverage(np.minimum.reduce(images, axis=1))
         kinds = np.array([BACKGROUNDS.index(name) for name in self.backgrounds])
-        settings = _Settings(**{name: getattr(self, name) for name in _Settings._fields})
+        settings = _Settings(*(getattr(self, name) for name in SETTINGS))
         _augment(images, coverage, seeds, kinds, settings, changed)
         return changed
 
@@ -195,10 +193,9 @@ def _checked_number(name: str, value: object, low: float, high: float) -> float:
 
 def _checked_range(name: str, value: object, low: float, high: float) -> tuple[float, float]:
     """:return: A range that lies within limits"""
-    is_pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
-    numbers = tuple(value) if is_pair else ()  # type: ignore[arg-type]
-    if not numbers or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-        numbers = (math.nan, math.nan)
+    numbers: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(numbers) != 2 or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+        numbers = [math.nan, math.nan]
     first, second = numbers
     if not low <= first <= second <= high:
         raise InputError(
@@ -218,7 +215,8 @@ def _checked_backgrounds(value: object) -> tuple[str, ...]:
 
 
 # Compiled code reads fields of named tuples, and none of strings
-_Settings = namedtuple("_Settings", [field.name for field in fields(Augmentation) if field.name != "backgrounds"])  # type: ignore[misc]
+SETTINGS = [field.name for field in fields(Augmentation) if field.name != "backgrounds"]
+_Settings: Any = namedtuple("_Settings", SETTINGS)  # type: ignore[misc]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -228,7 +226,9 @@ def _happens(state: State, probability: float) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)
-def _change_scene(planes: FloatPlanes, images: Images, k: int, coverage: Images, kinds: Any, settings: Any, state: State) -> None:
+def _change_scene(
+    planes: FloatPlanes, images: Images, k: int, coverage: Images, kinds: Any, settings: Any, state: State
+) -> None:
     """
     Puts something behind and in front of the robot.
 

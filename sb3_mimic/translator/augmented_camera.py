@@ -1,6 +1,7 @@
-"""Changes how a camera takes a picture: light, colours, blur, noise, resampling, JPEG. Compiled; see `augmentation`."""
+"""Changes how a camera takes a picture, for `augmentation`: light, colours, blur, noise, resampling, JPEG."""
 
 import math
+from statistics import NormalDist
 
 import numba
 import numpy as np
@@ -32,6 +33,8 @@ _COSINES = np.array(
     [[math.sqrt((1 if u == 0 else 2) / 8) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)] for u in range(8)],
     np.float32,
 )
+# Numbers that are each as likely as the others and together as a Gaussian's: a random place among them is a random number
+_GAUSSIANS = np.array([NormalDist().inv_cdf((k + 0.5) / 4096) for k in range(4096)], np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -108,7 +111,7 @@ def change_gamma(planes: FloatPlanes, gamma: float) -> None:
 def blur(planes: FloatPlanes, sigma: float) -> None:
     """Blurs a picture with a Gaussian whose standard deviation is given in pixels; borders are continued."""
     n_channels, height, width = planes.shape
-    radius = int(math.ceil(2.5 * sigma))
+    radius = math.ceil(2.5 * sigma)
     taps = np.empty(2 * radius + 1, np.float32)
     for k in range(len(taps)):
         taps[k] = math.exp(-0.5 * ((k - radius) / sigma) ** 2)
@@ -167,48 +170,51 @@ def resize(planes: FloatPlanes, resized: FloatPlanes) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def add_noise(planes: FloatPlanes, sigma: float, state: State) -> None:
-    """Adds noise of a standard deviation, of 255, to each number: sums of four even ones, near enough to a Gaussian."""
+    """Adds Gaussian noise of a standard deviation, of 255, to each number."""
     flat = planes.ravel()
-    byte = np.uint64(0xFF)
-    # Four bytes: mean 510, variance 4 * (256 ** 2 - 1) / 12
-    scale = np.float32(sigma / math.sqrt(4.0 * 65535.0 / 12.0))
-    for start in range(0, len(flat), 2):
+    scale = np.float32(sigma)
+    for start in range(0, len(flat), 5):
         bits = draw_bits(state)
-        for k in range(start, min(start + 2, len(flat))):
-            total = np.int64(0)
-            for _ in range(4):
-                total += np.int64(bits & byte)
-                bits >>= np.uint64(8)
-            flat[k] += scale * np.float32(total - 510)
+        for k in range(start, min(start + 5, len(flat))):
+            flat[k] += scale * _GAUSSIANS[bits & np.uint64(4095)]
+            bits >>= np.uint64(12)
+
+
+@numba.njit(cache=True, nogil=True)
+def _transform_columns(plane: FloatPlanes, cosines: FloatPlanes, changed: FloatPlanes) -> None:
+    """Multiplies each eight rows of a plane by a matrix of shape (8, 8)."""
+    height, width = plane.shape
+    for top in range(0, height, 8):
+        rows = plane[top : top + 8]
+        for u in range(8):
+            c, line = cosines[u], changed[top + u]
+            # Written out: the compiler then does several columns at once
+            for x in range(width):
+                line[x] = (
+                    (c[0] * rows[0, x] + c[1] * rows[1, x])
+                    + (c[2] * rows[2, x] + c[3] * rows[3, x])
+                    + ((c[4] * rows[4, x] + c[5] * rows[5, x]) + (c[6] * rows[6, x] + c[7] * rows[7, x]))
+                )
 
 
 @numba.njit(cache=True, nogil=True)
 def _round_blocks(plane: FloatPlanes, steps: FloatPlanes) -> None:
     """Rounds the cosine transform of each block of 8 x 8 to steps; sides are multiples of 8."""
     height, width = plane.shape
-    strip, turned = np.empty((8, width), np.float32), np.empty((8, width), np.float32)
-    for top in range(0, height, 8):
-        strip[:] = 0.0
-        for u in range(8):
-            for k in range(8):
-                for x in range(width):
-                    strip[u, x] += _COSINES[u, k] * plane[top + k, x]
-        turned[:] = 0.0
-        for left in range(0, width, 8):
-            for u in range(8):
-                for v in range(8):
-                    total = np.float32(0.0)
-                    for k in range(8):
-                        total += strip[u, left + k] * _COSINES[v, k]
-                    total = np.float32(math.floor(total / steps[u, v] + np.float32(0.5))) * steps[u, v]
-                    if total != 0.0:
-                        for k in range(8):
-                            turned[u, left + k] += total * _COSINES[v, k]
-        plane[top : top + 8] = 0.0
-        for u in range(8):
-            for k in range(8):
-                for x in range(width):
-                    plane[top + k, x] += _COSINES[u, k] * turned[u, x]
+    inverse = np.ascontiguousarray(_COSINES.T)
+    changed, turned, whole = np.empty_like(plane), np.empty((width, height), np.float32), np.empty((width, height), np.float32)
+    _transform_columns(plane, _COSINES, changed)
+    turned[:] = changed.T
+    _transform_columns(turned, _COSINES, whole)
+    row_steps = np.empty(height, np.float32)
+    for x in range(width):
+        for y in range(height):
+            row_steps[y] = steps[y % 8, x % 8]
+        for y in range(height):
+            whole[x, y] = np.floor(whole[x, y] / row_steps[y] + np.float32(0.5)) * row_steps[y]
+    _transform_columns(whole, inverse, turned)
+    changed[:] = turned.T
+    _transform_columns(changed, inverse, plane)
 
 
 @numba.njit(cache=True, nogil=True)

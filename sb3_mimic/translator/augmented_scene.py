@@ -1,6 +1,7 @@
-"""Changes what a camera sees around the robot: backgrounds, shadows, and what stands in front. Compiled; see `augmentation`."""
+"""Changes what a camera sees around the robot, for `augmentation`: backgrounds, shadows, and what stands in front."""
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,7 +19,7 @@ _MULTIPLIER = np.uint64(0x2545F4914F6CDD1D)
 
 
 @numba.njit(cache=True, nogil=True)
-def draw_bits(state: State) -> np.uint64:
+def draw_bits(state: State) -> Any:
     """
     Draws 64 random bits with xorshift64*.
 
@@ -35,7 +36,7 @@ def draw_bits(state: State) -> np.uint64:
 @numba.njit(cache=True, nogil=True)
 def draw(state: State, low: float, high: float) -> float:
     """Draws an even number between two bounds."""
-    return low + (high - low) * (draw_bits(state) >> _SHIFT_40) * (1.0 / 16777216.0)
+    return low + (high - low) * (1.0 / 16777216.0) * float(draw_bits(state) >> _SHIFT_40)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -251,10 +252,9 @@ def put_in_front(planes: FloatPlanes, state: State, largest: float) -> None:
     for y in range(height):
         for x in range(width):
             right, low = cos * (x - x_middle) + sin * (y - y_middle), cos * (y - y_middle) - sin * (x - x_middle)
+            inside = half - abs(right)
             if is_blob:
                 inside = across - math.sqrt((right * stretch) ** 2 + (low / stretch) ** 2)
-            else:
-                inside = half - abs(right)
             # Half a pixel's edge, as a camera would see it
             if inside > -0.5:
                 cover = np.float32(min(inside + 0.5, 1.0))
