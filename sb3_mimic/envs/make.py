@@ -1,12 +1,12 @@
 """Makes an environment out of a body."""
 
 import importlib
-from dataclasses import astuple
 
 from sb3_mimic import keys
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.fitting import fitted_view
+from sb3_mimic.envs.sight.photographer import photographer_of
 from sb3_mimic.envs.tasks.pose import PoseGoal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.tasks.terms import Weights
@@ -44,8 +44,9 @@ def pose_env(
     robot = Robot(simulation, body)
     goal = PoseGoal(robot)
     reward = Reward(DEFAULT_REWARD if reward_weights is None else reward_weights, goal.layout)
-    camera = Camera(*astuple(fitted_view(robot) if body.camera is None else body.camera))
-    return MimicEnv(simulation, robot, goal, reward, camera, tuple(observation_keys), render_mode)
+    camera = Camera.of(fitted_view(robot) if body.camera is None else body.camera)
+    photographer = photographer_of(robot, camera)
+    return MimicEnv(simulation, robot, goal, reward, camera, photographer, tuple(observation_keys), render_mode)
 
 
 # Gymnasium asks the entry point which render modes there are, and so for rgb_array_list

@@ -12,12 +12,14 @@ from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.compositing import compose, downsample
+from sb3_mimic.envs.sight.photographer import Light, Photographer
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
 from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
 from sb3_mimic.pictures.drawing import draw_lines
 from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
@@ -37,7 +39,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
     :param robot: The robot in it
     :param goal: What is asked for, and how it is measured
     :param reward: What is rewarded
-    :param camera: The robot's eye
+    :param camera: Where the robot is seen from
+    :param photographer: Takes the pictures
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :raises EnvArgumentError: For an unknown key or render mode
@@ -52,6 +55,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         goal: Goal,
         reward: Reward,
         camera: Camera,
+        photographer: Photographer,
         observation_keys: tuple[str, ...] = keys.STATE_KEYS + keys.IMAGE_KEYS,
         render_mode: str | None = None,
     ):
@@ -66,6 +70,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.goal = goal
         self.reward = reward
         self.camera = camera
+        self.photographer = photographer
         self.observation_keys = observation_keys
         self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
         joints, points = goal.layout[JOINTS], goal.layout[POINTS]
@@ -100,6 +105,32 @@ class MimicEnv(BaseEnv[RobotViewer]):
     def pose_layout(self) -> PoseLayout:
         """What a pose vector means"""
         return self.goal.layout
+
+    @property
+    def renderer(self) -> str:
+        """What draws the pictures, and which version of it"""
+        return self.photographer.name
+
+    def photographs(
+        self,
+        qpos: npt.NDArray[np.floating],
+        view: View | None = None,
+        with_coverage: bool = False,
+        light: Light | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """
+        Takes pictures of the robot in other poses, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
+        :param view: From where; by default from where the robot is seen in its observations
+        :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
+        :param light: Another light
+        :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
+        :raises EnvArgumentError: When qpos has another shape or is not finite, or the light cannot be changed
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        self.simulation.check_open()
+        return self.photographer.photographs(qpos, view, with_coverage, light)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -246,7 +277,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self._look()
         # Every other picture of TinyRenderer may be a shade off, in one pixel of a thousand frames: keep the rhythm
         if self.simulation.n_pictures % 2 != state["picture_parity"]:
-            self.camera.render(self.simulation)
+            self.photographer.look()
         self._pixel_error = state["pixel_error"]
 
     def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
@@ -277,12 +308,12 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self._desired = self.goal.measure()
         self._ghost = None
         if self._takes_pictures:
-            self._desired_image = self.camera.render(self.simulation) if image is None else image.copy()
+            self._desired_image = self.photographer.look() if image is None else image.copy()
 
     def _look(self) -> None:
         """Takes the robot's own frame, where it is needed, and compares it with the picture of the target."""
         if self._takes_pictures:
-            self._image = self.camera.render(self.simulation)
+            self._image = self.photographer.look()
         if self._compares_pictures:
             difference = (self._image.astype(np.float32) - self._desired_image).ravel() / 255
             self._pixel_error = float(difference @ difference) / difference.size

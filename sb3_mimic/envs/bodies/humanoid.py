@@ -28,14 +28,14 @@ def _arm(side: str) -> str:
     )
     elbow = ((f"{side}_elbow", (0.0, 1.0, 0.0), *ELBOW),)
     segments = (
-        urdf.Segment(f"{side}_upper_arm", shoulder, UPPER_ARM, 0.055, 0.5, upper_color, is_coarse=True),
-        urdf.Segment(f"{side}_forearm", elbow, FOREARM, 0.045, 0.4, forearm_color, ball=(0.07, hand_color), is_coarse=True),
+        urdf.Segment(f"{side}_upper_arm", shoulder, UPPER_ARM, 0.055, 0.5, upper_color),
+        urdf.Segment(f"{side}_forearm", elbow, FOREARM, 0.045, 0.4, forearm_color, ball=(0.07, hand_color)),
     )
     return urdf.limb(segments, "base", (0.0, sign * SHOULDER_WIDTH, SHOULDER_HEIGHT), yaw=sign * math.pi / 2)
 
 
 def _person(name: str, sides: tuple[str, ...], camera: View) -> Body:
-    look = urdf.box((0.16, 0.30, 0.50), (0.0, 0.0, 0.01), SHIRT) + urdf.coarse_ball(0.11, (0.0, 0.0, 0.38), SKIN)
+    look = urdf.box((0.16, 0.30, 0.50), (0.0, 0.0, 0.01), SHIRT) + urdf.sphere(0.11, (0.0, 0.0, 0.38), SKIN)
     return Body(
         model=urdf.robot(name, *(_arm(side) for side in sides), look=look),
         joints=tuple(f"{side}_{joint}" for side in sides for joint in ("shoulder_roll", "shoulder_yaw", "elbow")),

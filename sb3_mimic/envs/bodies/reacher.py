@@ -7,7 +7,10 @@ from sb3_mimic.envs.world.body import Body, KeyPoint
 from sb3_mimic.envs.world.view import View
 
 UPPER_ARM, FOREARM, HAND = (0.16, 0.38, 0.72), (0.95, 0.55, 0.13), (0.80, 0.12, 0.18)
-WRIST = (0.20, 0.62, 0.30)
+WRIST, MUSCLE, BASE = (0.20, 0.62, 0.30), (0.55, 0.20, 0.62), (0.25, 0.27, 0.30)
+# Each arm stands on something that does not move: by it, the camera's own motion can be told from the arm's
+COLUMN = urdf.cylinder(0.045, 0.14, (0.0, 0.0, -0.07), BASE) + urdf.box((0.18, 0.18, 0.04), (0.0, 0.0, -0.16), BASE)
+PLATE = urdf.box((0.10, 0.10, 0.02), (0.0, 0.0, -0.04), BASE)
 X_AXIS, Z_AXIS, PITCH_AXIS = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
 
 
@@ -19,7 +22,7 @@ def _reacher_plane() -> Body:
         urdf.Segment("forearm", (("elbow", Z_AXIS, -limit, limit),), 0.21, 0.02, 0.3, FOREARM, ball=(0.03, HAND)),
     )
     return Body(
-        model=urdf.robot("reacher_plane", urdf.limb(segments, "base", urdf.NO_OFFSET)),
+        model=urdf.robot("reacher_plane", urdf.limb(segments, "base", urdf.NO_OFFSET), look=PLATE),
         joints=("shoulder", "elbow"),
         keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("hand", "forearm", (0.21, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "hand"),),
@@ -39,7 +42,7 @@ def _reacher_3d() -> Body:
         urdf.Segment("forearm", (("elbow", PITCH_AXIS, 0.0, elbow),), 0.30, 0.045, 0.5, FOREARM, ball=(0.07, HAND)),
     )
     return Body(
-        model=urdf.robot("reacher_3d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
+        model=urdf.robot("reacher_3d", urdf.limb(segments, "base", urdf.NO_OFFSET), look=COLUMN),
         joints=("shoulder_yaw", "shoulder_pitch", "elbow"),
         keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("hand", "forearm", (0.30, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "hand"),),
@@ -58,23 +61,24 @@ def _reacher_6d() -> Body:
         ("shoulder_pitch", PITCH_AXIS, -pitch, pitch),
         ("shoulder_roll", X_AXIS, -roll, roll),
     )
-    # A straight elbow would hide the shoulder's roll
+    # The arm is round, and a nearly straight elbow would hide the shoulder's roll
+    muscle = urdf.box((0.14, 0.05, 0.05), (0.14, 0.0, 0.055), MUSCLE)
     elbow = (("elbow", PITCH_AXIS, math.radians(20), math.radians(120)),)
     hand = (("wrist_pitch", PITCH_AXIS, -wrist, wrist), ("wrist_yaw", Z_AXIS, -wrist, wrist))
     segments = (
-        urdf.Segment("upper_arm", shoulder, 0.28, 0.06, 0.5, UPPER_ARM, is_coarse=True),
-        urdf.Segment("forearm", elbow, 0.24, 0.05, 0.4, FOREARM, is_coarse=True),
-        urdf.Segment("hand", hand, 0.14, 0.065, 0.25, WRIST, (0.11, HAND), armature=0.004, is_coarse=True),
+        urdf.Segment("upper_arm", shoulder, 0.28, 0.06, 0.5, UPPER_ARM, look=muscle),
+        urdf.Segment("forearm", elbow, 0.24, 0.05, 0.4, FOREARM),
+        urdf.Segment("hand", hand, 0.14, 0.065, 0.25, WRIST, (0.11, HAND), armature=0.004),
     )
     return Body(
-        model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET)),
+        model=urdf.robot("reacher_6d", urdf.limb(segments, "base", urdf.NO_OFFSET), look=COLUMN),
         joints=("shoulder_yaw", "shoulder_pitch", "shoulder_roll", "elbow", "wrist_pitch", "wrist_yaw"),
         keypoints=(KeyPoint("elbow", "forearm"), KeyPoint("wrist", "hand"), KeyPoint("tip", "hand", (0.14, 0.0, 0.0))),
         limbs=(("upper_arm", "elbow", "wrist", "tip"),),
         max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
         friction=(0.15, 0.2, 0.08, 0.1, 0.03, 0.03),
         # The arm reaches all around its shoulder
-        camera=View(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=63.5),
+        camera=View(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=67),
     )
 
 

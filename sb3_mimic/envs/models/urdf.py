@@ -1,11 +1,6 @@
-"""Writes the URDF of limbs from capsules and spheres, or from meshes of few faces: no model files."""
+"""Writes the URDF of limbs from capsules and spheres: no model files."""
 
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 Vector = tuple[float, float, float]
 Color = tuple[float, float, float]
@@ -13,7 +8,6 @@ Color = tuple[float, float, float]
 Hinge = tuple[str, Vector, float, float]
 
 NO_OFFSET: Vector = (0.0, 0.0, 0.0)
-N_SIDES = 6
 
 
 @dataclass(frozen=True)
@@ -31,8 +25,8 @@ class Segment:
     :param mass: Mass, in kg
     :param color: Red, green, blue, each in [0, 1]
     :param ball: Radius (m) and colour of a ball at its tip, such as a hand; it weighs nothing of its own
-    :param is_coarse: Whether to draw a six-sided prism and a twenty-sided ball: fewer faces to render
     :param armature: Inertia of the motors' rotors, as felt at the joints, in kg m^2
+    :param look: Pieces of URDF that are to be seen on it beside its capsule
     """
 
     name: str
@@ -43,7 +37,7 @@ class Segment:
     color: Color
     ball: tuple[float, Color] | None = None
     armature: float = 0.0
-    is_coarse: bool = False
+    look: str = ""
 
     def __post_init__(self) -> None:
         if min(self.length, self.radius, self.mass) <= 0:
@@ -85,59 +79,21 @@ def sphere(radius: float, offset: Vector, color: Color) -> str:
     return _visual(f'<sphere radius="{radius}"/>', color, f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>')
 
 
-def coarse_ball(radius: float, offset: Vector, color: Color) -> str:
+def cylinder(radius: float, length: float, offset: Vector, color: Color) -> str:
     """
-    Writes a ball of twenty faces.
+    Writes an upright cylinder.
 
     :param radius: In m
+    :param length: Along z, in m
     :param offset: Where its middle is on the link, in m
     :param color: Red, green, blue, each in [0, 1]
     :return: A piece of URDF: what a link looks like
     """
-    geometry = f'<mesh filename="icosahedron.obj" scale="{radius} {radius} {radius}"/>'
-    return _visual(geometry, color, f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>')
+    origin = f'<origin xyz="{offset[0]} {offset[1]} {offset[2]}"/>'
+    return _visual(f'<cylinder radius="{radius}" length="{length}"/>', color, origin)
 
 
-def _prism() -> str:
-    """Returns an OBJ file: a prism of length and radius 1, along the x axis."""
-    angles = [2 * math.pi * side / N_SIDES for side in range(N_SIDES)]
-    vertices = [(x, math.cos(angle), math.sin(angle)) for x in (0, 1) for angle in angles]
-    faces = []
-    for side in range(N_SIDES):
-        a, b = side, (side + 1) % N_SIDES
-        faces += [(a, b, b + N_SIDES), (a, b + N_SIDES, a + N_SIDES)]
-    for side in range(1, N_SIDES - 1):
-        faces += [(0, side + 1, side), (N_SIDES, N_SIDES + side, N_SIDES + side + 1)]
-    return _obj(vertices, faces)
-
-
-def _icosahedron() -> str:
-    """Returns an OBJ file: an icosahedron of radius 1, an edge on top."""
-    # The corners of three golden rectangles that stand across each other
-    golden = (1 + math.sqrt(5)) / 2
-    radius = math.hypot(1, golden)
-    corners = [(short / radius, long * golden / radius) for short in (-1, 1) for long in (-1, 1)]
-    vertices = [vertex for a, b in corners for vertex in ((0.0, a, b), (a, b, 0.0), (b, 0.0, a))]
-    faces = []
-    for a, b, c in itertools.combinations(range(len(vertices)), 3):
-        # Neighbours are an edge's length apart, others much farther
-        if all(math.dist(vertices[i], vertices[j]) < 2.1 / radius for i, j in ((a, b), (b, c), (c, a))):
-            is_outward = np.linalg.det([vertices[a], vertices[b], vertices[c]]) > 0
-            faces.append((a, b, c) if is_outward else (a, c, b))
-    return _obj(vertices, faces)
-
-
-def _obj(vertices: Sequence[Vector], faces: Sequence[tuple[int, int, int]]) -> str:
-    # Vertices are numbered from 1
-    lines = [f"v {x} {y} {z}" for x, y, z in vertices] + [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces]
-    return "\n".join(lines) + "\n"
-
-
-# The meshes that a URDF of ours may refer to: name and content of each file
-MESHES = {"prism.obj": _prism(), "icosahedron.obj": _icosahedron()}
-
-
-def _visual(geometry: str, color: Color, origin: str = "") -> str:
+def _visual(geometry: str, color: Color, origin: str) -> str:
     material = "_".join(f"{round(255 * c):02x}" for c in color)
     return (
         f'<visual>{origin}<geometry>{geometry}</geometry><material name="{material}">'
@@ -173,16 +129,11 @@ def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
     along = mass * radius**2 / 2 + segment.armature
     across = mass * (3 * radius**2 + length**2) / 12 + segment.armature
     body = _inertial(mass, (along, across, across), (length / 2, 0.0, 0.0))
-    if segment.is_coarse:
-        # Longer by its radius, so that it fills the bends
-        scale = f'scale="{length + radius} {radius} {radius}"'
-        look = _visual(f'<mesh filename="prism.obj" {scale}/>', segment.color, f'<origin xyz="{-radius / 2} 0 0"/>')
-    else:
-        origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
-        look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin)
+    origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
+    look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin) + segment.look
     if segment.ball is not None:
         ball_radius, ball_color = segment.ball
-        look += (coarse_ball if segment.is_coarse else sphere)(ball_radius, (length, 0.0, 0.0), ball_color)
+        look += sphere(ball_radius, (length, 0.0, 0.0), ball_color)
     parts.append(f'<link name="{segment.name}">{body}{look}</link>')
     return "".join(parts)
 

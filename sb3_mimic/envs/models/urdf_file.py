@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.envs.models.urdf import MESHES
 from sb3_mimic.errors import BodyError
 
 FloatArray = npt.NDArray[np.float64]
@@ -164,6 +163,20 @@ class UrdfFile:
             place = place @ joint.transform(positions.get(joint.name, resting(joint)))
         return place[:3, 3]
 
+    def origin_of(self, element: ElementTree.Element, name: str = "a shape") -> FloatArray:
+        """
+        Returns where the frame of a joint or of a shape is in that of its link, shape (4, 4).
+
+        :param element: The joint or the shape
+        :param name: How an error calls it
+        :raises BodyError: When its ``<origin>`` does not hold numbers
+        """
+        origin = element.find("origin")
+        place = np.eye(4)
+        place[:3, :3] = _rotation(*self._vector(origin, "rpy", (0.0, 0.0, 0.0), name))
+        place[:3, 3] = self._vector(origin, "xyz", (0.0, 0.0, 0.0), name)
+        return place
+
     def _read(self, model: str | Path) -> str | bytes:
         if isinstance(model, str):
             if "<" not in model:
@@ -211,10 +224,8 @@ class UrdfFile:
             link = "" if end is None else end.get("link", "")
             self.check_link(link, f"The {role} of {name}")
             ends.append(link)
-        origin, limit, mimic = element.find("origin"), element.find("limit"), element.find("mimic")
-        placement = np.eye(4)
-        placement[:3, :3] = _rotation(*self._vector(origin, "rpy", (0.0, 0.0, 0.0), name))
-        placement[:3, 3] = self._vector(origin, "xyz", (0.0, 0.0, 0.0), name)
+        limit, mimic = element.find("limit"), element.find("mimic")
+        placement = self.origin_of(element, name)
         axis = self._vector(element.find("axis"), "xyz", (1.0, 0.0, 0.0), name)
         kind = element.get("type", "")
         if kind not in JOINT_TYPES:
@@ -279,8 +290,6 @@ class UrdfFile:
         return [folder, *list(folder.parents)[:MAX_PARENTS]]
 
     def _find_mesh(self, name: str) -> str:
-        if self.path is None and name in MESHES:
-            return name
         if PurePosixPath(name).suffix.lower() not in MESH_TYPES:
             raise BodyError(f"The mesh '{name}' of {self.name} must be one of {', '.join(MESH_TYPES)}. Convert it to one.")
         local = name.removeprefix("file://").removeprefix("model://").removeprefix("package://")

@@ -1,7 +1,7 @@
 """A camera that photographs a simulation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,11 @@ WINDOW_FOV = 60.0
 @dataclass(frozen=True)
 class Camera(View):
     """A view that can be photographed; its parameters are those of :class:`~sb3_mimic.envs.world.view.View`."""
+
+    @classmethod
+    def of(cls, view: View) -> "Camera":
+        """Returns a camera with the view of another."""
+        return view if isinstance(view, cls) else cls(*astuple(view))
 
     @cached_property
     def _matrices(self) -> tuple[list[float], list[float]]:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pybullet as p
 
 from sb3_mimic.envs.models.preparing import prepared
-from sb3_mimic.envs.models.urdf import MESHES
 from sb3_mimic.envs.models.urdf_file import SLIDES, UrdfFile, resting
 from sb3_mimic.envs.world.body import Body, KeyPoint, Limits
 from sb3_mimic.envs.world.control import Motors
@@ -45,7 +44,7 @@ class Robot:
         simulation, body = self.simulation, self.body
         file = body.read_model()
         limits = dict(zip(body.joints, body.limits, strict=True)) if body.limits else {}
-        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), MESHES, name=file.name)
+        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), name=file.name)
         joint_index, link_index = {}, {}
         for index in range(p.getNumJoints(self._id, physicsClientId=simulation.client)):
             details = p.getJointInfo(self._id, index, physicsClientId=simulation.client)

@@ -2,7 +2,7 @@
 
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,11 @@ class Simulation:
             self.check_open()
         return self._client
 
-    def load(self, urdf: str, meshes: Mapping[str, str] | None = None, is_fixed: bool = True, name: str = "this model") -> int:
+    def load(self, urdf: str, is_fixed: bool = True, name: str = "this model") -> int:
         """
         Loads a body. All bodies must be loaded before the first reset or saved state.
 
         :param urdf: The text of a URDF
-        :param meshes: Name and content of each file that it refers to
         :param is_fixed: Whether its base stays where it is
         :param name: How an error calls it
         :return: The body's id
@@ -116,9 +115,8 @@ class Simulation:
         # Else PyBullet takes inertia from the collision shapes, and calls it next to nothing where there are none
         flags = p.URDF_USE_INERTIA_FROM_FILE
         with tempfile.TemporaryDirectory() as folder:
-            for file, content in {"robot.urdf": urdf, **(meshes or {})}.items():
-                Path(folder, file).write_text(content)
             path = f"{folder}/robot.urdf"
+            Path(path).write_text(urdf)
             try:
                 body: int = p.loadURDF(path, useFixedBase=is_fixed, flags=flags, physicsClientId=self.client)
             except p.error as error:
