@@ -32,6 +32,7 @@ def estimate_coverage(darkest: Bytes) -> Bytes:
     :param darkest: The smallest channel of each pixel, shape (..., height, width)
     :return: Coverage in 0..255, shape (..., height, width)
     """
+    darkest = np.ascontiguousarray(darkest)
     is_robot = darkest < WHITE
     coverage = is_robot.view(np.uint8) * np.uint8(255)
     edges = np.flatnonzero(is_robot & (_around(darkest, np.maximum) == WHITE))

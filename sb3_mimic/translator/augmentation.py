@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.errors import InputError, ObservationSpaceError
+from sb3_mimic.jit import jit
 from sb3_mimic.pictures.coverage import estimate_coverage
 from sb3_mimic.translator.augmented_camera import (
     add_noise,
@@ -219,13 +219,13 @@ SETTINGS = [field.name for field in fields(Augmentation) if field.name != "backg
 _Settings: Any = namedtuple("_Settings", SETTINGS)  # type: ignore[misc]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _happens(state: State, probability: float) -> bool:
     """Draws whether something happens."""
     return draw(state, 0.0, 1.0) < probability
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _change_scene(
     planes: FloatPlanes, images: Images, k: int, coverage: Images, kinds: Any, settings: Any, state: State
 ) -> None:
@@ -268,7 +268,7 @@ def _change_scene(
         put_in_front(planes, state, settings.occlusion)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _change_camera(planes: FloatPlanes, settings: Any, state: State) -> None:
     """
     Takes the picture in another light, and with a worse camera.
@@ -311,7 +311,7 @@ def _change_camera(planes: FloatPlanes, settings: Any, state: State) -> None:
         compress(planes, draw(state, settings.jpeg[0], settings.jpeg[1]))
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _augment(images: Images, coverage: Images, seeds: State, kinds: Any, settings: Any, changed: Images) -> None:
     """
     Changes each picture of a batch.

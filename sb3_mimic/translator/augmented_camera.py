@@ -3,10 +3,10 @@
 import math
 from statistics import NormalDist
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from sb3_mimic.jit import jit
 from sb3_mimic.translator.augmented_scene import FloatPlanes, State, draw, draw_bits
 
 # How much of each channel a grey has, and how much of each an other colour difference (ITU-R BT.601)
@@ -37,7 +37,7 @@ _COSINES = np.array(
 _GAUSSIANS = np.array([NormalDist().inv_cdf((k + 0.5) / 4096) for k in range(4096)], np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def colour_matrix(white_balance: FloatPlanes, desaturation: float, turn: float) -> FloatPlanes:
     """
     Makes the matrix that changes colours.
@@ -59,7 +59,7 @@ def colour_matrix(white_balance: FloatPlanes, desaturation: float, turn: float) 
     return matrix
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def change_colours(planes: FloatPlanes, matrix: FloatPlanes) -> None:
     """Multiplies the channels of each pixel by a matrix of shape (3, 3)."""
     height, width = planes.shape[1:]
@@ -71,7 +71,7 @@ def change_colours(planes: FloatPlanes, matrix: FloatPlanes) -> None:
             planes[2, y, x] = matrix[2, 0] * red + matrix[2, 1] * green + matrix[2, 2] * blue
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def change_light(planes: FloatPlanes, gain: float, offset: float, slope: float, angle: float) -> None:
     """
     Multiplies a picture by a light that grows along a direction, and adds to it.
@@ -93,7 +93,7 @@ def change_light(planes: FloatPlanes, gain: float, offset: float, slope: float, 
                 planes[channel, y, x] = planes[channel, y, x] * (start + step * np.float32(x)) + add
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def change_gamma(planes: FloatPlanes, gamma: float) -> None:
     """Raises brightnesses, as shares of 255, to a power; those outside of 0..255 are cut off."""
     powers = np.empty(66, np.float32)
@@ -107,7 +107,7 @@ def change_gamma(planes: FloatPlanes, gamma: float) -> None:
         flat[k] = powers[below] + (place - np.float32(below)) * (powers[below + 1] - powers[below])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def blur(planes: FloatPlanes, sigma: float) -> None:
     """Blurs a picture with a Gaussian whose standard deviation is given in pixels; borders are continued."""
     n_channels, height, width = planes.shape
@@ -139,7 +139,7 @@ def blur(planes: FloatPlanes, sigma: float) -> None:
                     line[x] += taps[k] * across[y + k, x]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def sampling(n_in: int, n_out: int) -> tuple[npt.NDArray[np.int64], FloatPlanes]:
     """:return: The left one of the two pixels that each new one lies between, and the share of the right one"""
     lefts, shares = np.empty(n_out, np.int64), np.empty(n_out, np.float32)
@@ -150,7 +150,7 @@ def sampling(n_in: int, n_out: int) -> tuple[npt.NDArray[np.int64], FloatPlanes]
     return lefts, shares
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def resize(planes: FloatPlanes, resized: FloatPlanes) -> None:
     """Resizes a picture of at least two by two pixels, linearly between pixels."""
     n_channels, height, width = planes.shape
@@ -168,7 +168,7 @@ def resize(planes: FloatPlanes, resized: FloatPlanes) -> None:
                 resized[channel, y, x] = line[left] + rights[x] * (line[left + 1] - line[left])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def add_noise(planes: FloatPlanes, sigma: float, state: State) -> None:
     """Adds Gaussian noise of a standard deviation, of 255, to each number."""
     flat = planes.ravel()
@@ -180,7 +180,7 @@ def add_noise(planes: FloatPlanes, sigma: float, state: State) -> None:
             bits >>= np.uint64(12)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _transform_columns(plane: FloatPlanes, cosines: FloatPlanes, changed: FloatPlanes) -> None:
     """Multiplies each eight rows of a plane by a matrix of shape (8, 8)."""
     height, width = plane.shape
@@ -197,7 +197,7 @@ def _transform_columns(plane: FloatPlanes, cosines: FloatPlanes, changed: FloatP
                 )
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _round_blocks(plane: FloatPlanes, steps: FloatPlanes) -> None:
     """Rounds the cosine transform of each block of 8 x 8 to steps; sides are multiples of 8."""
     height, width = plane.shape
@@ -217,7 +217,7 @@ def _round_blocks(plane: FloatPlanes, steps: FloatPlanes) -> None:
     _transform_columns(changed, inverse, plane)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def compress(planes: FloatPlanes, quality: float) -> None:
     """
     Gives a picture the artefacts of JPEG: blocks of rounded cosines, and colours at half the resolution.
@@ -261,7 +261,7 @@ def compress(planes: FloatPlanes, quality: float) -> None:
             planes[2, y, x] = bright + blueness
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_factors(state: State, spread: float) -> FloatPlanes:
     """Draws a factor for each of three channels, around one."""
     factors = np.empty(3, np.float32)

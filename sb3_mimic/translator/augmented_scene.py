@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from sb3_mimic.jit import jit
 
 FloatPlanes = npt.NDArray[np.float32]
 State = npt.NDArray[np.uint64]
@@ -18,7 +19,7 @@ _SHIFT_12, _SHIFT_25, _SHIFT_27, _SHIFT_40 = (np.uint64(shift) for shift in (12,
 _MULTIPLIER = np.uint64(0x2545F4914F6CDD1D)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_bits(state: State) -> Any:
     """
     Draws 64 random bits with xorshift64*.
@@ -33,13 +34,13 @@ def draw_bits(state: State) -> Any:
     return x * _MULTIPLIER
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw(state: State, low: float, high: float) -> float:
     """Draws an even number between two bounds."""
     return low + (high - low) * (1.0 / 16777216.0) * float(draw_bits(state) >> _SHIFT_40)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_colour(state: State, colour: FloatPlanes) -> None:
     """Draws a colour in 0..255 into an array of the channels; two of five are greys."""
     colour[:] = draw(state, 0.0, 255.0)
@@ -48,7 +49,7 @@ def draw_colour(state: State, colour: FloatPlanes) -> None:
             colour[channel] = draw(state, 0.0, 255.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_gradient(planes: FloatPlanes, state: State) -> None:
     """Fills a picture, shape (channels, height, width), with two colours that run into each other along a line."""
     n_channels, height, width = planes.shape
@@ -65,7 +66,7 @@ def draw_gradient(planes: FloatPlanes, state: State) -> None:
                 planes[channel, y, x] = first[channel] + share * (second[channel] - first[channel])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_clouds(planes: FloatPlanes, state: State) -> None:
     """Fills a picture with random colours on a coarse grid, smooth in between."""
     n_channels, height, width = planes.shape
@@ -94,7 +95,7 @@ def draw_clouds(planes: FloatPlanes, state: State) -> None:
                 planes[channel, y, x] = left[column] + shares[x] * (left[column + 1] - left[column])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_blocks(planes: FloatPlanes, state: State) -> None:
     """Fills a picture with rectangles of random colours, or with a checker of two colours."""
     n_channels, height, width = planes.shape
@@ -119,7 +120,7 @@ def draw_blocks(planes: FloatPlanes, state: State) -> None:
                 planes[channel, y, x] = colours[row, column, channel]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_floor(planes: FloatPlanes, state: State) -> None:
     """Fills a picture with a plain wall, and below a horizon with a checkered floor in perspective."""
     n_channels, height, width = planes.shape
@@ -152,7 +153,7 @@ def draw_floor(planes: FloatPlanes, state: State) -> None:
                 planes[channel, y, x] = even[channel] + share * (odd[channel] - even[channel])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_pixels(planes: FloatPlanes, state: State) -> None:
     """Fills a picture with random numbers, each pixel and channel on its own."""
     flat = planes.ravel()
@@ -164,7 +165,7 @@ def draw_pixels(planes: FloatPlanes, state: State) -> None:
             bits >>= np.uint64(16)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def draw_background(planes: FloatPlanes, kind: int, state: State) -> None:
     """
     Fills a picture with a background.
@@ -191,7 +192,7 @@ def draw_background(planes: FloatPlanes, kind: int, state: State) -> None:
             planes[channel] = colour[channel]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def blend_ghost(planes: FloatPlanes, other: npt.NDArray[np.uint8], strength: float) -> None:
     """Lets another picture, washed out, show through a background."""
     keep, add = np.float32(1.0 - strength), np.float32(strength)
@@ -202,7 +203,7 @@ def blend_ghost(planes: FloatPlanes, other: npt.NDArray[np.uint8], strength: flo
                 planes[channel, y, x] = keep * planes[channel, y, x] + add * np.float32(other[channel, y, x])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def cast_shadows(planes: FloatPlanes, state: State, darkest: float) -> None:
     """
     Darkens a background by one to three soft blobs.
@@ -227,7 +228,7 @@ def cast_shadows(planes: FloatPlanes, state: State, darkest: float) -> None:
                         planes[channel, y, x] *= light
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def put_in_front(planes: FloatPlanes, state: State, largest: float) -> None:
     """
     Hides a part of a picture behind a bar (upright, flat or slanted) or a blob, of a plain or a noisy colour.
