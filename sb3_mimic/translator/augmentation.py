@@ -174,7 +174,8 @@ class Augmentation:
                 f"Pictures of {images.dtype} and shape {images.shape} cannot be augmented: they need to be uint8 of shape "
                 "(n, 1 or 3, height, width), of at least 8 x 8 pixels"
             )
-        images = np.ascontiguousarray(images)
+        # Compiled code would be made anew for pictures that lie otherwise in memory, or are read only
+        images = np.require(images, requirements=["C", "W"])
         seeds = rng.integers(1, 2**63 - 1, size=len(images), dtype=np.uint64)
         changed = np.empty_like(images)
         coverage = estimate_coverage(np.minimum.reduce(images, axis=1))
@@ -182,6 +183,26 @@ class Augmentation:
         settings = _Settings(*(getattr(self, name) for name in SETTINGS))
         _augment(images, coverage, seeds, kinds, settings, changed)
         return changed
+
+
+def examples(
+    images: Images, rng: np.random.Generator, augmentation: Augmentation | None = None, n_examples: int = 11
+) -> Images:
+    """
+    Draws a sheet for people: each picture in a row of its own, at the left as it is, then as it is changed.
+
+    :param images: uint8, shape (n, 1 or 3, height, width), on white
+    :param rng: Random numbers
+    :param augmentation: What changes them; by default that of the defaults
+    :param n_examples: Changed pictures in a row
+    :return: The sheet, uint8, shape (n * height, (1 + n_examples) * width, 3)
+    """
+    change = augmentation or Augmentation()
+    columns = [images, *(change(images, rng) for _ in range(n_examples))]
+    n_pictures, n_channels, height, width = images.shape
+    # (column, picture, channel, y, x) -> (picture, y, column, x, channel)
+    sheet = np.stack(columns).transpose(1, 3, 0, 4, 2).reshape(n_pictures * height, len(columns) * width, n_channels)
+    return np.ascontiguousarray(np.broadcast_to(sheet, (*sheet.shape[:2], 3)))
 
 
 def _checked_number(name: str, value: object, low: float, high: float) -> float:
@@ -328,7 +349,10 @@ def _augment(images: Images, coverage: Images, seeds: State, kinds: Any, setting
     for k in range(n_pictures):
         state = seeds[k : k + 1]
         if _happens(state, settings.untouched):
-            changed[k] = images[k]
+            for channel in range(n_channels):
+                for y in range(height):
+                    for x in range(width):
+                        changed[k, channel, y, x] = images[k, channel, y, x]
             continue
         _change_scene(planes, images, k, coverage[k], kinds, settings, state)
         _change_camera(planes, settings, state)

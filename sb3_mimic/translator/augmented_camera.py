@@ -33,6 +33,7 @@ _COSINES = np.array(
     [[math.sqrt((1 if u == 0 else 2) / 8) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)] for u in range(8)],
     np.float32,
 )
+_INVERSE_COSINES = np.ascontiguousarray(_COSINES.T)
 # Numbers that are each as likely as the others and together as a Gaussian's: a random place among them is a random number
 _GAUSSIANS = np.array([NormalDist().inv_cdf((k + 0.5) / 4096) for k in range(4096)], np.float32)
 
@@ -108,35 +109,38 @@ def change_gamma(planes: FloatPlanes, gamma: float) -> None:
 
 
 @jit
+def _weigh(lines: FloatPlanes, taps: FloatPlanes, is_upright: bool, blurred: FloatPlanes) -> None:
+    """Sums neighbours in rows, or in columns, of a plane that is wider, or higher, than the blurred one."""
+    height, width = blurred.shape
+    for y in range(height):
+        for x in range(width):
+            blurred[y, x] = taps[0] * lines[y, x]
+        for k in range(1, len(taps)):
+            down, right = (k, 0) if is_upright else (0, k)
+            for x in range(width):
+                blurred[y, x] += taps[k] * lines[y + down, x + right]
+
+
+@jit
 def blur(planes: FloatPlanes, sigma: float) -> None:
     """Blurs a picture with a Gaussian whose standard deviation is given in pixels; borders are continued."""
     n_channels, height, width = planes.shape
     radius = math.ceil(2.5 * sigma)
     taps = np.empty(2 * radius + 1, np.float32)
+    total = 0.0
     for k in range(len(taps)):
-        taps[k] = math.exp(-0.5 * ((k - radius) / sigma) ** 2)
-    taps /= taps.sum()
-    across = np.empty((height + 2 * radius, width), np.float32)
-    row = np.empty(width + 2 * radius, np.float32)
+        total += math.exp(-0.5 * ((k - radius) / sigma) ** 2)
+    for k in range(len(taps)):
+        taps[k] = math.exp(-0.5 * ((k - radius) / sigma) ** 2) / total
+    wide = np.empty((height + 2 * radius, width + 2 * radius), np.float32)
+    high = np.empty((height + 2 * radius, width), np.float32)
     for channel in range(n_channels):
-        for y in range(height):
-            row[:radius] = planes[channel, y, 0]
-            row[radius : radius + width] = planes[channel, y]
-            row[radius + width :] = planes[channel, y, width - 1]
-            line = across[radius + y]
-            line[:] = 0.0
-            for k in range(len(taps)):
-                for x in range(width):
-                    line[x] += taps[k] * row[x + k]
-        for k in range(radius):
-            across[k] = across[radius]
-            across[radius + height + k] = across[radius + height - 1]
-        for y in range(height):
-            line = planes[channel, y]
-            line[:] = 0.0
-            for k in range(len(taps)):
-                for x in range(width):
-                    line[x] += taps[k] * across[y + k, x]
+        for y in range(height + 2 * radius):
+            row = min(max(y - radius, 0), height - 1)
+            for x in range(width + 2 * radius):
+                wide[y, x] = planes[channel, row, min(max(x - radius, 0), width - 1)]
+        _weigh(wide, taps, False, high)
+        _weigh(high, taps, True, planes[channel])
 
 
 @jit
@@ -198,23 +202,30 @@ def _transform_columns(plane: FloatPlanes, cosines: FloatPlanes, changed: FloatP
 
 
 @jit
-def _round_blocks(plane: FloatPlanes, steps: FloatPlanes) -> None:
-    """Rounds the cosine transform of each block of 8 x 8 to steps; sides are multiples of 8."""
+def _turn(plane: FloatPlanes, turned: FloatPlanes) -> None:
+    """Makes columns of rows."""
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            turned[x, y] = plane[y, x]
+
+
+@jit
+def _round_blocks(plane: FloatPlanes, steps: FloatPlanes, scale: float) -> None:
+    """Rounds the cosine transform of each block of 8 x 8 to scaled steps; sides are multiples of 8."""
     height, width = plane.shape
-    inverse = np.ascontiguousarray(_COSINES.T)
     changed, turned, whole = np.empty_like(plane), np.empty((width, height), np.float32), np.empty((width, height), np.float32)
     _transform_columns(plane, _COSINES, changed)
-    turned[:] = changed.T
+    _turn(changed, turned)
     _transform_columns(turned, _COSINES, whole)
     row_steps = np.empty(height, np.float32)
     for x in range(width):
         for y in range(height):
-            row_steps[y] = steps[y % 8, x % 8]
+            row_steps[y] = max(math.floor(steps[y % 8, x % 8] * scale + np.float32(0.5)), 1.0)
         for y in range(height):
             whole[x, y] = np.floor(whole[x, y] / row_steps[y] + np.float32(0.5)) * row_steps[y]
-    _transform_columns(whole, inverse, turned)
-    changed[:] = turned.T
-    _transform_columns(changed, inverse, plane)
+    _transform_columns(whole, _INVERSE_COSINES, turned)
+    _turn(turned, changed)
+    _transform_columns(changed, _INVERSE_COSINES, plane)
 
 
 @jit
@@ -226,7 +237,7 @@ def compress(planes: FloatPlanes, quality: float) -> None:
     :param quality: From 1 to 99, as the libraries count it
     """
     n_channels, height, width = planes.shape
-    scale = np.float32(50.0 / quality if quality < 50.0 else 2.0 - quality / 50.0)
+    scale = 50.0 / quality if quality < 50.0 else 2.0 - quality / 50.0
     high, wide = (height + 15) // 16 * 16, (width + 15) // 16 * 16
     luma = np.empty((high, wide), np.float32)
     chroma = np.zeros((2, high // 2, wide // 2), np.float32)
@@ -242,20 +253,22 @@ def compress(planes: FloatPlanes, quality: float) -> None:
             luma[y, x] = bright - np.float32(128.0)
             chroma[0, y // 2, x // 2] += np.float32(0.25 * 0.5 / (1.0 - BLUE)) * (blue - bright)
             chroma[1, y // 2, x // 2] += np.float32(0.25 * 0.5 / (1.0 - RED)) * (red - bright)
-    _round_blocks(luma, np.maximum(np.floor(_LUMA_STEPS * scale + np.float32(0.5)), np.float32(1.0)))
+    _round_blocks(luma, _LUMA_STEPS, scale)
     if n_channels == 1:
         for y in range(height):
             for x in range(width):
                 planes[0, y, x] = luma[y, x] + np.float32(128.0)
         return
-    steps = np.maximum(np.floor(_CHROMA_STEPS * scale + np.float32(0.5)), np.float32(1.0))
-    _round_blocks(chroma[0], steps)
-    _round_blocks(chroma[1], steps)
+    _round_blocks(chroma[0], _CHROMA_STEPS, scale)
+    _round_blocks(chroma[1], _CHROMA_STEPS, scale)
+    # Colours are smooth between their pixels, as the common decoders have it
+    colours = np.empty((2, high, wide), np.float32)
+    resize(chroma, colours)
     for y in range(height):
         for x in range(width):
             bright = luma[y, x] + np.float32(128.0)
-            blueness = chroma[0, y // 2, x // 2] * np.float32(2.0 * (1.0 - BLUE))
-            redness = chroma[1, y // 2, x // 2] * np.float32(2.0 * (1.0 - RED))
+            blueness = colours[0, y, x] * np.float32(2.0 * (1.0 - BLUE))
+            redness = colours[1, y, x] * np.float32(2.0 * (1.0 - RED))
             planes[0, y, x] = bright + redness
             planes[1, y, x] = bright - (np.float32(BLUE) * blueness + np.float32(RED) * redness) / np.float32(GREEN)
             planes[2, y, x] = bright + blueness

@@ -43,10 +43,9 @@ def draw(state: State, low: float, high: float) -> float:
 @jit
 def draw_colour(state: State, colour: FloatPlanes) -> None:
     """Draws a colour in 0..255 into an array of the channels; two of five are greys."""
-    colour[:] = draw(state, 0.0, 255.0)
-    if draw(state, 0.0, 1.0) > 0.4:
-        for channel in range(1, len(colour)):
-            colour[channel] = draw(state, 0.0, 255.0)
+    grey, is_grey = draw(state, 0.0, 255.0), draw(state, 0.0, 1.0) < 0.4
+    for channel in range(len(colour)):
+        colour[channel] = grey if is_grey else draw(state, 0.0, 255.0)
 
 
 @jit
@@ -103,21 +102,17 @@ def draw_blocks(planes: FloatPlanes, state: State) -> None:
     left, top = draw(state, 0.0, across), draw(state, 0.0, down)
     is_checker = draw(state, 0.0, 1.0) < 0.5
     n_columns, n_rows = int((width + left) / across) + 1, int((height + top) / down) + 1
-    colours = np.empty((n_rows, n_columns, n_channels), np.float32)
-    for row in range(n_rows):
-        for column in range(n_columns):
-            if is_checker and row + column > 1:
-                colours[row, column] = colours[0, (row + column) % 2] if n_columns > 1 else colours[row % 2, 0]
-            else:
-                draw_colour(state, colours[row, column])
-    if is_checker and n_columns > 1 and n_rows > 1:
-        colours[1, 0] = colours[0, 1]
+    n_colours = 2 if is_checker else n_rows * n_columns
+    colours = np.empty((n_colours, n_channels), np.float32)
+    for k in range(n_colours):
+        draw_colour(state, colours[k])
     for y in range(height):
         row = int((y + top) / down)
         for x in range(width):
             column = int((x + left) / across)
+            k = (row + column) % 2 if is_checker else row * n_columns + column
             for channel in range(n_channels):
-                planes[channel, y, x] = colours[row, column, channel]
+                planes[channel, y, x] = colours[k, channel]
 
 
 @jit
@@ -138,7 +133,8 @@ def draw_floor(planes: FloatPlanes, state: State) -> None:
         below = y + 0.5 - horizon
         if below <= 0.0:
             for channel in range(n_channels):
-                planes[channel, y, :] = wall[channel]
+                for x in range(width):
+                    planes[channel, y, x] = wall[channel]
             continue
         depth = height / below
         tile_of_pixel = n_tiles * depth / width
@@ -185,11 +181,13 @@ def draw_background(planes: FloatPlanes, kind: int, state: State) -> None:
     elif kind == PIXELS:
         draw_pixels(planes, state)
     else:
-        colour = np.full(planes.shape[0], 255.0, np.float32)
-        if kind == PLAIN:
-            draw_colour(state, colour)
-        for channel in range(planes.shape[0]):
-            planes[channel] = colour[channel]
+        colour = np.empty(planes.shape[0], np.float32)
+        draw_colour(state, colour)
+        n_channels, height, width = planes.shape
+        for channel in range(n_channels):
+            for y in range(height):
+                for x in range(width):
+                    planes[channel, y, x] = colour[channel] if kind == PLAIN else np.float32(255.0)
 
 
 @jit
