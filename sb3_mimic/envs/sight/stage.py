@@ -31,8 +31,8 @@ ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 # The light's own picture, and how many radii away it is: its rays are nearly parallel
 SHADOW_SIZE, LIGHT_DISTANCE = 192, 60.0
 N_POSES, MAX_CORNERS = 400, 7
-# How thick a post is, as a part of what it carries
-POST_THICKNESS = 0.5
+# How thick a post is: as a part of what it carries, and at least, as a part of how far the robot reaches
+POST_THICKNESS, THINNEST_POST = 0.5, 0.05
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Stage:
         bottom = float(base_low[2])
         if bottom <= floor + GAP * radius:
             return cls(min(bottom, floor + GAP * radius), (x, y, z), radius)
-        thickness = float((base_high - base_low)[:2].min()) / 2
+        thickness = max(POST_THICKNESS * float((base_high - base_low)[:2].min()) / 2, THINNEST_POST * radius)
         post_x, post_y = ((base_low + base_high) / 2)[:2].tolist()
-        return cls(floor, (x, y, z), radius, _post(post_x, post_y, bottom, floor, POST_THICKNESS * thickness))
+        return cls(floor, (x, y, z), radius, _post(post_x, post_y, bottom, floor, thickness))
 
     def show(self, view: View, robot: Layer, ghost: Picture | None = None, light: Light = DAYLIGHT) -> Picture:
         """
