@@ -3,7 +3,7 @@
 from sb3_mimic.pictures.drawing import caption, draw_lines, enlarge
 from sb3_mimic.pictures.files import AnimationWriter, read_full_picture, read_picture, write_animation, write_picture
 from sb3_mimic.pictures.framing import shrink
-from sb3_mimic.pictures.truth import read_truth, write_truth
+from sb3_mimic.pictures.truth import read_renderer, read_truth, write_truth
 
 __all__ = [
     "AnimationWriter",
@@ -12,6 +12,7 @@ __all__ = [
     "enlarge",
     "read_full_picture",
     "read_picture",
+    "read_renderer",
     "read_truth",
     "shrink",
     "write_animation",
