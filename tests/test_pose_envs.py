@@ -27,7 +27,7 @@ def test_goals_are_photographs_of_states(env_id, make_env):
     robot.reset(layout.joints(goal))
     np.testing.assert_allclose(env.unwrapped.goal.measure(), goal, atol=1e-6)
     if keys.IMAGE in observation:
-        np.testing.assert_array_equal(env.unwrapped.camera.render(env.unwrapped.simulation), observation[keys.DESIRED_IMAGE])
+        np.testing.assert_array_equal(env.unwrapped.photographer.look(), observation[keys.DESIRED_IMAGE])
 
 
 @pytest.mark.parametrize("env_id", STATE_IDS)

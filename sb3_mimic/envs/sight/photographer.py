@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 
 WHITE = (255.0, 255.0, 255.0)
-N_RAYS = 8
+N_RAYS = 16
 # Rays of a pixel stand in no two rows or columns together: edges that are nearly upright or level are as smooth as others.
 # About the golden section of their number, and coprime to it
 _STEPS = {1: 1, 4: 3, 5: 3, 8: 5, 12: 7, 16: 9, 25: 16, 32: 19}
@@ -133,7 +133,8 @@ class RayCaster:
         out = np.empty((1, self.view.height, self.view.width, 3), np.uint8)
         qpos = self.robot.qpos[None]
         draw(qpos, self._base, *self._shapes, *self._camera, *self._lamp, self._white, self._pattern, out)
-        return out[0]
+        picture: Picture = out[0]
+        return picture
 
     def photographs(
         self,
@@ -148,7 +149,8 @@ class RayCaster:
         lamp = self._lamp if light is None else (light.vector[None], np.array([light.ambient]))
         out = np.empty((len(poses), seen.height, seen.width, 4 if with_coverage else 3), np.uint8)
         draw(poses, self._base, *self._shapes, *camera, *lamp, self._white, self._pattern, out)
-        return out[0] if np.ndim(qpos) == 1 else out
+        pictures: Picture = out[0] if np.ndim(qpos) == 1 else out
+        return pictures
 
 
 class MeshPhotographer:
