@@ -75,10 +75,10 @@ class SceneRandomization:
     light_strength: tuple[float, float] = (0.5, 0.9)
 
     def __post_init__(self) -> None:
-        position = self.position
+        position, strength = self.position, self.light_strength
         # YAML has no tuples
         object.__setattr__(self, "position", tuple(position) if isinstance(position, Sequence) else (position,) * 3)
-        object.__setattr__(self, "light_strength", tuple(self.light_strength))
+        object.__setattr__(self, "light_strength", tuple(strength) if isinstance(strength, Sequence) else (strength,))
         for name, limit in LARGEST.items():
             value = getattr(self, name)
             size = {"position": 3, "light_strength": 2}.get(name)
@@ -111,10 +111,7 @@ class SceneRandomization:
             raise EnvArgumentError(
                 f"scene_randomization must be True or a mapping of {', '.join(known)} to their ranges, got {settings!r}."
             )
-        try:
-            return cls(**settings)
-        except TypeError as error:
-            raise EnvArgumentError(f"scene_randomization has a range that is none: {settings!r} ({error}).") from error
+        return cls(**settings)
 
     @cached_property
     def ranges(self) -> FloatArray:
