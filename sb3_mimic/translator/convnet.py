@@ -18,7 +18,7 @@ FIRST_SCALE = 0.1
 # Size of the layer between convolutions and scales
 N_SCALE_FEATURES = 64
 # How much of what new pictures say about the scales goes into their calibration, and how far that may go
-CALIBRATION_RATE, CALIBRATION_LIMITS = 0.2, (1e-2, 1e2)
+CALIBRATION_RATE, CALIBRATION_LIMITS = 0.5, (1e-2, 1e2)
 
 
 class ConvNetTranslator(Translator):
