@@ -16,7 +16,7 @@ from stable_baselines3 import PPO
 from sb3_mimic.agents.tables import value_of, write_between_marks
 from sb3_mimic.cli.main import main
 from sb3_mimic.errors import OutputError
-from sb3_mimic.pictures import read_truth
+from sb3_mimic.pictures import read_renderer, read_truth, shrink
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.runs.shipped import trained_agents_folder
 from sb3_mimic.translator.convnet import ConvNetTranslator
@@ -65,6 +65,31 @@ def test_photograph_writes_a_picture_with_its_truth(photograph, capsys):
     env.close()
     np.testing.assert_array_equal(iio.imread(photograph), observation["desired_image"])
     np.testing.assert_allclose(truth, observation["desired_goal"], rtol=1e-6)
+
+
+def test_photographs_of_any_size_show_the_same_pose_and_say_what_drew_them(tmp_path, photograph):
+    large = tmp_path / "large.png"
+    assert main(["photograph", "--env", ENV_ID, "--seed", "1000", "--size", "256", "-o", str(large)]) == 0
+    np.testing.assert_array_equal(read_truth(large, ENV_ID, 9), read_truth(photograph, ENV_ID, 9))
+    assert read_renderer(large) == read_renderer(photograph) == gym.make(ENV_ID).unwrapped.renderer
+    picture = iio.imread(large)
+    assert picture.shape == (256, 256, 3)
+    assert np.abs(shrink(picture, 64, 64).astype(int) - iio.imread(photograph)).mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", ENV_ID, "--size", "20"], "36 to 1024"),
+        (["--env", ENV_ID, "--size", "5000"], "36 to 1024"),
+        (["--env", "OwnArm-v0", "--gym-packages", "own_arm", "--size", "256"], "pixels only. Leave out --size 256"),
+    ],
+)
+def test_sizes_that_cannot_be_taken_are_refused(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    assert main(["photograph", *arguments, "-o", str(tmp_path / "pose.png")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "pose.png").exists()
 
 
 def test_json_of_somebody_else_beside_a_picture_is_left_alone(photograph, tmp_path):

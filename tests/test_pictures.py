@@ -12,7 +12,17 @@ import pytest
 from PIL import Image
 
 from sb3_mimic.errors import OutputError, PictureError
-from sb3_mimic.pictures import AnimationWriter, enlarge, files, read_truth, shrink, write_animation, write_picture, write_truth
+from sb3_mimic.pictures import (
+    AnimationWriter,
+    enlarge,
+    files,
+    read_renderer,
+    read_truth,
+    shrink,
+    write_animation,
+    write_picture,
+    write_truth,
+)
 from sb3_mimic.pictures.files import check_output, write_whole
 
 ENV_ID = "MimicReacher3D-v0"
@@ -186,13 +196,14 @@ def test_other_aspects_keep_the_height_of_the_view_and_are_told(tmp_path):
 
 
 def test_pictures_are_read_at_their_own_resolution_up_to_a_bound(tmp_path):
-    for size, expected in ((40, 40), (480, 480), (1024, 1024), (1500, 1024), (3000, 1024)):
+    expected_small = shrink(scene(960), 64, 64)
+    for size, expected in ((40, 40), (480, 480), (1024, 1024), (1500, 1024), (2200, 1024)):
         read, _ = read_from(scene(size), tmp_path / "picture.png")
         assert read.shape == (expected, expected, 3)
         small = files.read_picture(tmp_path / "picture.png", 64, 64)
         assert small.shape == (64, 64, 3)
         if size >= 480:
-            assert np.abs(small.astype(int) - shrink(scene(960), 64, 64)).mean() < 1
+            assert np.abs(small.astype(int) - expected_small).mean() < 1
 
 
 def test_shrinking_takes_the_mean_of_exactly_the_area_of_a_pixel():
@@ -249,6 +260,25 @@ def test_the_truth_is_in_the_photograph(tmp_path):
     moved = path.rename(tmp_path / "moved.png")
     np.testing.assert_array_equal(read_truth(moved, ENV_ID, 9), POSE)
     assert [each.name for each in tmp_path.iterdir()] == ["moved.png"]
+
+
+def test_what_drew_a_photograph_is_in_its_truth(tmp_path):
+    path = photograph(tmp_path)
+    assert read_renderer(path) is None
+    write_truth(path, ENV_ID, POSE, {}, "raycaster-1")
+    assert read_renderer(path) == "raycaster-1"
+    np.testing.assert_array_equal(read_truth(path, ENV_ID, 9), POSE)
+    for text in ("{", "[]", '{"renderer": 3}', "[" * 10_000):
+        write_picture(path, RED, {"sb3_mimic.truth": text})
+        assert read_renderer(path) is None
+    assert read_renderer(tmp_path / "missing.png") is None
+
+
+def test_no_camera_takes_pictures_as_narrow_as_a_thread(tmp_path):
+    for size in ((4000, 20), (20, 4000), (100_000, 1), (1, 100_000)):
+        Image.new("RGB", size, "red").save(tmp_path / "picture.png")
+        with pytest.raises(PictureError, match=f"{size[0]}x{size[1]} pixels.*too narrow"):
+            files.read_picture(tmp_path / "picture.png", 64, 64)
 
 
 FOREIGN = [

@@ -69,7 +69,8 @@ def _photograph_of(env: Any, goals: Any, own: Any, size: int | None) -> Any:
     height, width = own.shape[:2]
     if size is None or size == height:
         return own
-    if not min(size, size * width / height) >= MIN_SIZE or max(size, size * width / height) > MAX_SIZE:
+    sizes = size, size * width / height
+    if min(sizes) < MIN_SIZE or max(sizes) > MAX_SIZE:
         raise InputError(f"A photograph must be {MIN_SIZE} to {MAX_SIZE} pixels high and wide, got --size {size}.")
     photographs, camera = _attribute(env, "photographs"), _attribute(env, "camera")
     if photographs is None or camera is None or "joints" not in goals.layout:

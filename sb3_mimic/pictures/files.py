@@ -22,6 +22,8 @@ Picture = npt.NDArray[np.uint8]
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
+# What is longer, against its other side, is no picture of a robot
+MAX_ELONGATION = 8
 # Pictures with more pixels are reduced by a whole factor before anything else, which takes less memory
 MAX_EXACT = 4_000_000
 # What is read of a picture is at most so many pixels wide and high
@@ -90,6 +92,11 @@ def _decoded(path: Path) -> Image.Image:
                     raise PictureError(
                         f"{path} has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS // 10**6} million are"
                         " decoded. Make it smaller."
+                    )
+                if max(picture.size) > MAX_ELONGATION * min(picture.size):
+                    raise PictureError(
+                        f"{path} has {picture.width}x{picture.height} pixels, which is too narrow for a picture of a robot."
+                        " Cut it to the robot's own view."
                     )
                 return to_rgba(ImageOps.exif_transpose(picture))
     except FileNotFoundError as error:

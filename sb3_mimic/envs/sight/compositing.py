@@ -173,7 +173,7 @@ def soften(picture: FloatArray, radius: int) -> FloatArray:
     """
     size = len(picture)
     now = picture
-    for _turn in range(4):
+    for _ in range(4):
         blurred = np.empty_like(now)
         for line in range(size):
             total = 0.0

@@ -26,6 +26,8 @@ Layer = Callable[[View], Picture]
 POST_COLOR = (0.86, 0.88, 0.91)
 # Lengths, as parts of how far a robot reaches: what is left between its lowest pose and the floor, a tile, a shadow's blur
 GAP, TILE, BLUR = 0.03, 0.25, 0.035
+# Links of meshes stand out so far from their frames
+MESH = 0.1
 # Tiles have round edges: these times a power of ten, in m
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 # The light's own picture, and how many radii away it is: its rays are nearly parallel
@@ -70,14 +72,14 @@ class Stage:
         is_still = _still(kinematics)[np.arange(len(kinematics.links)) if scene is None else scene.links]
         lowest, highest = lows.min(axis=(0, 1)), highs.max(axis=(0, 1))
         radius = float(np.linalg.norm(highest - lowest) / 2)
-        floor = float(lows[:, ~is_still, 2].min()) - GAP * radius
+        floor = float(lows[:, ~is_still, 2].min()) - (MESH if scene is None else GAP) * radius
         x, y, z = ((lowest + highest) / 2).tolist()
         if not is_still.any():
             return cls(floor, (x, y, z), radius)
         base_low, base_high = lows[0, is_still].min(axis=0), highs[0, is_still].max(axis=0)
         bottom = float(base_low[2])
         if bottom <= floor + GAP * radius:
-            return cls(min(bottom, floor + GAP * radius), (x, y, z), radius)
+            return cls(bottom, (x, y, z), radius)
         thickness = max(POST_THICKNESS * float((base_high - base_low)[:2].min()) / 2, THINNEST_POST * radius)
         post_x, post_y = ((base_low + base_high) / 2)[:2].tolist()
         return cls(floor, (x, y, z), radius, _post(post_x, post_y, bottom, floor, thickness))
@@ -142,7 +144,8 @@ def layer_of(scene: Scene, qpos: npt.NDArray[np.floating], base: FloatArray | No
         lamp = DAYLIGHT.vector[None], np.array([DAYLIGHT.ambient])
         poses = np.asarray(qpos, np.float64)[None]
         draw(poses, place[None], *tree, *shapes, *camera_arrays([view]), *lamp, np.array(WHITE), ray_pattern(N_RAYS), out)
-        return out[0]
+        picture: Picture = out[0]
+        return picture
 
     return layer
 
@@ -156,7 +159,7 @@ def _post(x: float, y: float, top: float, bottom: float, radius: float) -> Scene
 
 def _still(kinematics: Kinematics) -> npt.NDArray[np.bool_]:
     """Tells which links never move, shape (n_links,)."""
-    is_still = kinematics.kinds == FIXED
+    is_still: npt.NDArray[np.bool_] = kinematics.kinds == FIXED
     for link in range(1, len(is_still)):
         is_still[link] &= is_still[kinematics.parents[link]]
     return is_still
@@ -166,7 +169,8 @@ def _bounds(kinematics: Kinematics, scene: Scene | None, qpos: FloatArray) -> tu
     """Returns the lowest and the highest coordinates of each shape, or of the frame of each link of meshes, shape (n, 3)."""
     where = kinematics.forward(qpos)
     if scene is None:
-        return where[:, :, 3], where[:, :, 3]
+        frames = where[:, :, 3]
+        return frames, frames
     places = where[scene.links]
     turns = places[:, :, :3] @ scene.frames[:, :, :3]
     centres = np.einsum("nij,nj->ni", places[:, :, :3], scene.frames[:, :, 3]) + places[:, :, 3]

@@ -203,11 +203,10 @@ class Walker:
     @property
     def base(self) -> npt.NDArray[np.float64]:
         """Where the trunk's frame is, and how it is turned, shape (3, 4)"""
-        model = self.model()
-        turn = np.reshape(p.getMatrixFromQuaternion(self.orientation), (3, 3))
-        # PyBullet tells where the centre of mass is
-        place = np.array(self.position) - turn @ model.links[model.root].centre
-        return np.column_stack((turn, place))
+        # PyBullet tells where the trunk's axes of inertia are
+        inertial = p.getDynamicsInfo(self._body, -1, physicsClientId=self.simulation.client)[3:5]
+        place, turn = p.multiplyTransforms(self.position, self.orientation, *p.invertTransform(*inertial))
+        return np.column_stack((np.reshape(p.getMatrixFromQuaternion(turn), (3, 3)), place))
 
     def scaled_qpos(self) -> list[float]:
         """Returns joint angles, -1 and 1 at the limits, shape (n_joints,)."""
