@@ -23,7 +23,7 @@ from sb3_mimic.envs.bodies.reacher import REACHER_3D
 from sb3_mimic.envs.make import pose_env
 from sb3_mimic.envs.registration import POSE_IDS
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.sight.photographer import DAYLIGHT
+from sb3_mimic.envs.sight.photographer import DAYLIGHT, Light
 from sb3_mimic.envs.sight.randomization import SceneRandomization, moved_view
 from sb3_mimic.envs.world.body import Body
 from sb3_mimic.envs.world.view import View
@@ -170,6 +170,16 @@ def test_a_camera_moves_along_and_about_its_own_axes():
     assert place(middle, yaw=turn)[0] < 0.45
     assert place(middle, pitch=turn)[1] > 0.55
     assert place(top, roll=turn)[0] < 0.48, "a camera that is rolled clockwise turns the picture the other way"
+
+
+def test_views_and_lights_may_be_lists_and_arrays(make_env):
+    env = make_env(ENV_ID).unwrapped
+    env.reset(seed=0)
+    qpos = np.zeros(3)
+    expected = env.photographs(qpos, VIEW, light=Light((0, 0, 1)))
+    view = View(list(VIEW.eye), np.array(VIEW.target), [0, 0, 1], 60)
+    np.testing.assert_array_equal(env.photographs(qpos, view, light=Light(np.array((0, 0, 1)))), expected)
+    assert not np.array_equal(env.photographs(qpos, VIEW), expected)
 
 
 def test_plain_ids_draw_nothing_more(make_env):
