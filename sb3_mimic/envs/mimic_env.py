@@ -139,7 +139,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         Takes pictures of the robot in other poses, while the episode stays as it is.
 
         :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
-        :param view: From where; by default from where the robot is seen in its observations
+        :param view: From where; by default from where the robot is seen in its observations, as long as no camera moves
         :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
         :param light: Another light
         :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
