@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.sight.compositing import compose, downsample
-from sb3_mimic.envs.sight.photographer import Light, Photographer
+from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster
 from sb3_mimic.envs.sight.randomization import (
     N_CAMERA_PARAMETERS,
     SceneRandomization,
@@ -21,6 +21,7 @@ from sb3_mimic.envs.sight.randomization import (
     checked_parameters,
     moved_view,
 )
+from sb3_mimic.envs.sight.stage import Stage
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
@@ -30,6 +31,7 @@ from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
 from sb3_mimic.pictures.drawing import draw_lines
+from sb3_mimic.pictures.framing import shrink
 from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 
 # PyBullet lets no joint turn faster, in rad/s
@@ -85,7 +87,9 @@ class MimicEnv(BaseEnv[RobotViewer]):
         #: How far the camera is moved at each reset, or None
         self.camera_ranges = scene_randomization
         self.observation_keys = observation_keys
-        self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
+        # Made when people first look
+        self._stage: Stage | None = None
+        self._ghost: npt.NDArray[np.uint8] | None = None
         joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
         bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
@@ -403,15 +407,19 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
-        """Returns the robot with its target as a translucent ghost, shape (480, 480, 3)."""
-        size = PICTURE_SIZE * SUPERSAMPLING
-        camera = Camera(self.camera.eye, self.camera.target, self.camera.up, self.camera.fov, size, size)
+        """Returns the robot with its target as a translucent ghost, seen as in its own pictures, shape (480, 480, 3)."""
+        view = replace(self.camera, width=PICTURE_SIZE, height=PICTURE_SIZE)
+        self._stage = self._stage or Stage.of(self.robot)
         if self._ghost is None:
-            with self.simulation.preserved():
-                self.goal.place(self._desired)
-                self._ghost = camera.render_with_mask(self.simulation)
-            self.robot.resume()
-        return downsample(compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
+            self._ghost = self._layer(self.pose_layout.joints(self._desired), view)
+        return self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+
+    def _layer(self, qpos: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.uint8]:
+        """Draws the robot with its coverage, smoothly whatever draws it."""
+        if isinstance(self.photographer, RayCaster):
+            return self.photographer.photographs(qpos, view, with_coverage=True)
+        larger = replace(view, width=SUPERSAMPLING * view.width, height=SUPERSAMPLING * view.height)
+        return shrink(self.photographer.photographs(qpos, larger, with_coverage=True), view.width, view.height)
 
     def _observe(self) -> Observation:
         return {key: PARTS[key](self) for key in self.observation_keys}

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from pprint import pprint
 from typing import Any
@@ -178,6 +179,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
         :param model: The model
         :raises InterruptedRunError: When a worker of the vectorised environment has died
         """
+        if self.continue_training and not _has_optimizer_states(model):
+            print(f"{self.trained_agent} comes without the states of its optimisers: they begin anew.")
         if self._run_state() is None:
             super().learn(model)
             return
@@ -249,3 +252,9 @@ def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
         on_new_best.callbacks.insert(0, evaluation.callback_on_new_best)
     on_new_best.parent = evaluation
     evaluation.callback_on_new_best = on_new_best
+
+
+def _has_optimizer_states(model: BaseAlgorithm) -> bool:
+    """Whether an optimiser of a model has moved anything yet."""
+    names = [name for name in model._get_torch_save_params()[0] if "optimizer" in name]
+    return any(attrgetter(name)(model).state for name in names)
