@@ -143,7 +143,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         Takes pictures of the robot in other poses, while the episode stays as it is.
 
         :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
-        :param view: From where; by default from where the robot is seen in its observations
+        :param view: From where; by default from where the robot is seen in its observations, as long as no camera moves
         :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
         :param light: Another light
         :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
@@ -161,12 +161,12 @@ class MimicEnv(BaseEnv[RobotViewer]):
     @property
     def achieved_view(self) -> npt.NDArray[np.float32]:
         """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
-        return np.concatenate((self._achieved, self._scaled(self._own_shot)))
+        return np.concatenate((self._achieved, self._scaled[0]))
 
     @property
     def desired_view(self) -> npt.NDArray[np.float32]:
         """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
-        return np.concatenate((self._desired, self._scaled(self._target_shot)))
+        return np.concatenate((self._desired, self._scaled[1]))
 
     def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """
@@ -377,10 +377,9 @@ class MimicEnv(BaseEnv[RobotViewer]):
         """Takes the robot's own frames, and those of its target, in these ways from now on."""
         self._own_shot, self._target_shot = own, target
         self._own_view, self._target_view = self.view_of(own.camera), self.view_of(target.camera)
-
-    def _scaled(self, shot: Shot) -> npt.NDArray[np.float32]:
-        """Returns how a camera is moved, as it is to be read, shape (7,)."""
-        return (np.array(shot.camera) / self._moving_camera.ranges).astype(np.float32)
+        # How both cameras are moved, as it is to be read
+        ranges = 1.0 if self.camera_ranges is None else self.camera_ranges.ranges
+        self._scaled = (np.array((own.camera, target.camera)) / ranges).astype(np.float32)
 
     def _load(self) -> None:
         self.robot.load()

@@ -41,6 +41,8 @@ class Light:
     ambient: float = 0.3
 
     def __post_init__(self) -> None:
+        # Arrays and lists would not be hashable
+        object.__setattr__(self, "direction", tuple(map(float, self.direction)))
         if not math.hypot(*self.direction) > 0 or min(self.strength, self.ambient) < 0:
             raise EnvArgumentError(
                 f"A light needs a direction, and a strength and ambient light of at least 0, got {self.direction},"
@@ -136,7 +138,6 @@ class RayCaster:
             255.0 * scene.colors,
         )
         self._base = kinematics.places[:1]
-        self._lamp = light.vector[None], np.array([light.ambient])
         self._white = np.array(WHITE)
 
     def look(self, view: View | None = None, light: Light | None = None) -> Picture:
@@ -154,7 +155,7 @@ class RayCaster:
 
     def _draw(self, qpos: FloatArray, view: View | None, light: Light | None, n_channels: int) -> Picture:
         seen = self.view if view is None else view
-        lamp = self._lamp if light is None else (light.vector[None], np.array([light.ambient]))
+        lamp = _one_light(self.light if light is None else light)
         out = np.empty((len(qpos), seen.height, seen.width, n_channels), np.uint8)
         draw(qpos, self._base, *self._shapes, *_one_camera(seen), *lamp, self._white, self._pattern, out)
         return out
@@ -240,6 +241,12 @@ def camera_arrays(views: list[View]) -> tuple[FloatArray, FloatArray, FloatArray
 def _one_camera(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Returns a view as compiled code wants it; most pictures are taken from where the last one was."""
     return camera_arrays([view])
+
+
+@lru_cache(maxsize=64)
+def _one_light(light: Light) -> tuple[FloatArray, FloatArray]:
+    """Returns a light as compiled code wants it: its vector, shape (1, 3), and what comes from everywhere, shape (1,)."""
+    return light.vector[None], np.array([light.ambient])
 
 
 def ray_pattern(n_rays: int) -> FloatArray:
