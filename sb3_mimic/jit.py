@@ -1,5 +1,6 @@
 """Compiles functions of numbers and arrays to machine code, once for all processes."""
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -15,20 +17,40 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 def jit(function: FunctionT) -> FunctionT:
     """
     Compiles a function with numba when it is first called; other threads run meanwhile. The machine code is kept beside the
-    function's file or in the user's folder for caches, or, where neither can be written to, among the temporary files.
+    function's file or in the user's folder for caches, or, where neither can be written to, among the temporary files. It is
+    made anew when that file changes, or one whose compiled functions are called from there.
 
     :param function: One that numba understands; a division by zero gives what it gives numpy. Nothing is reordered for
-        speed: numbers are the same in every call.
+        speed: numbers are the same in every call
     :return: The compiled function
     """
-    compile_function = numba.njit(cache=True, nogil=True, error_model="numpy")
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        compiled = compile_function(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:
         # Mypy does not see what numba makes of its environment variables
         vars(numba.config)["CACHE_DIR"] = str(_temporary_folder())
-        compiled = compile_function(function)
+        compiled = numba.njit(cache=True, **options)(function)
+    try:
+        # Numba itself asks for the function's own file alone
+        index = compiled._cache._cache_file
+        index._source_stamp = (index._source_stamp, _digest(function))
+    except AttributeError:
+        # Another numba: no machine code is better than that of before
+        compiled = numba.njit(**options)(function)
     return cast(FunctionT, compiled)
+
+
+def _digest(function: Callable[..., Any]) -> str:
+    """Returns a digest of the files that a function's machine code is made of."""
+    files: dict[str, Callable[..., Any]] = {}
+    waiting = [function]
+    while waiting:
+        one = waiting.pop()
+        if one.__code__.co_filename not in files:
+            files[one.__code__.co_filename] = one
+            waiting += [value.py_func for value in one.__globals__.values() if isinstance(value, Dispatcher)]
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()
 
 
 def _temporary_folder() -> Path:

@@ -246,3 +246,30 @@ def test_without_a_folder_to_write_to(tmp_path):
     (cache,) = tmp_path.glob("sb3_mimic-cache-*")
     assert cache.stat().st_mode & 0o077 == 0, "nobody else may write what is run here"
     assert list(cache.rglob("*.nbi"))
+
+
+CALLEE = """
+from sb3_mimic.jit import jit
+@jit
+def inner(x):
+    return {} * x
+"""
+CALLER = """
+from callee import inner
+from sb3_mimic.jit import jit
+@jit
+def outer(x):
+    return inner(x)
+print(outer(1.0), sum(outer._cache_hits.values()))
+"""
+
+
+def test_machine_code_is_made_anew_when_what_it_calls_changes(tmp_path):
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    (tmp_path / "caller.py").write_text(CALLER)
+    told = []
+    for factor in (2, 2, 3):
+        (tmp_path / "callee.py").write_text(CALLEE.format(factor))
+        command = [sys.executable, str(tmp_path / "caller.py")]
+        told.append(subprocess.run(command, capture_output=True, text=True, env=variables, check=True).stdout.split())
+    assert told == [["2.0", "0"], ["2.0", "1"], ["3.0", "0"]]
