@@ -132,8 +132,8 @@ def painted(view: View, height: float = 0.0) -> np.ndarray:
     """The floor alone"""
     eyes, turns, tangents = camera_arrays([view])
     canvas = np.empty((view.height, view.width, 3))
-    lamp = np.array((0.0, 0.0, 9.0)), np.diag((1.0, -1.0, -1.0)), 0.1
-    paint_floor(eyes[0], turns[0], tangents[0], height, 0.25, np.zeros(3), 4.0, np.zeros((9, 9)), *lamp, COLORS, canvas)
+    unlit = np.zeros((9, 9)), np.eye(3)
+    paint_floor(eyes[0], turns[0], tangents[0], height, 0.25, np.zeros(3), 4.0, *unlit, COLORS, canvas)
     return canvas
 
 
