@@ -18,8 +18,8 @@ GHOST_COLOR = 0.6
 OUTLINE_OPACITY = 0.6
 # How much of a ghost's outline is this colour: the rest is the ghost's own
 OUTLINE = np.array((86.0, 104.0, 140.0))
-# The floor's two tiles, the sky just above the floor and straight above
-COLORS = np.array(((243.0, 245.0, 248.0), (221.0, 227.0, 235.0), (236.0, 240.0, 246.0), (214.0, 223.0, 235.0)))
+# The floor's two tiles, and the sky
+COLORS = np.array(((244.0, 246.0, 249.0), (220.0, 226.0, 235.0), (234.0, 238.0, 245.0)))
 SHADOW = 0.38
 # So many times as far from its middle as its radius, the floor begins to fade, and has gone
 FADE_FROM, FADE_TO = 1.2, 5.0
@@ -51,7 +51,7 @@ def paint_floor(
     :param radius: How far from there, in m
     :param shadow: How much light is kept off, as the light sees it, shape (n, n), in [0, 1]
     :param to_shadow: Takes a point of the floor (x, y, 1) to its column and row in there, times its third number, shape (3, 3)
-    :param colors: Of the two tiles, and of the sky, low and high, shape (4, 3)
+    :param colors: Of the two tiles, and of the sky, shape (3, 3)
     :param out: The picture, shape (height, width, 3); written to
     """
     rows, columns = out.shape[0], out.shape[1]
@@ -83,11 +83,8 @@ def paint_floor(
                     deep = part * (abs(right_y - sy * right_z) + abs(up_y - sy * up_z))
                     light = 0.5 + 0.5 * _wave(px / tile, wide) * _wave(py / tile, deep)
                     bright = 1.0 - SHADOW * _seen(px, py, shadow, to_shadow)
-            high = 0.0
-            if fade < 1.0 and z > 0.0:
-                high = min(1.5 * z / math.sqrt(x * x + y * y + z * z), 1.0)
             for channel in range(3):
-                sky = colors[2, channel] + high * (colors[3, channel] - colors[2, channel])
+                sky = colors[2, channel]
                 floor = colors[1, channel] + light * (colors[0, channel] - colors[1, channel])
                 out[j, i, channel] = sky + fade * (bright * floor - sky)
 
