@@ -19,6 +19,12 @@ POSE_SEEDS = (1003, 1010, 1012)
 PHOTOGRAPH_SIZE, WALK_SIZE = 256, 320
 
 
+def run(*arguments: str) -> None:
+    """A command, which must succeed: or else an old picture would stay"""
+    if code := main(list(arguments)):
+        raise SystemExit(code)
+
+
 def portrait(env_id: str) -> None:
     """The robot as people see it, on its way to its ghost, beside the frame that it sees itself"""
     env = gym.make(env_id, render_mode="rgb_array")
@@ -35,9 +41,9 @@ def imitation(env_id: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         poses = [f"{folder}/{seed}.png" for seed in POSE_SEEDS]
         for path, seed in zip(poses, POSE_SEEDS, strict=True):
-            main(["photograph", "--env", env_id, "--seed", str(seed), "--size", str(PHOTOGRAPH_SIZE), "-o", path])
+            run("photograph", "--env", env_id, "--seed", str(seed), "--size", str(PHOTOGRAPH_SIZE), "-o", path)
         output = str(IMAGES / f"{env_id}-imitate.gif")
-        main(["imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60"])
+        run("imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60")
 
 
 def walk(env_id: str) -> None:
