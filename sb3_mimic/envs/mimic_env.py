@@ -333,7 +333,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         return picture
 
     def _keep_rhythm(self, n_pictures: int) -> None:
-        """Lets pictures go on from a number of them: every other one of TinyRenderer may be a shade off, in a pixel of many."""
+        """Lets pictures go on from a number of them: every other one of TinyRenderer may be a shade off, now and then."""
         if (self.simulation.n_pictures - n_pictures) % 2:
             self.photographer.look()
 
