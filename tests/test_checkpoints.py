@@ -31,6 +31,7 @@ RUNS = {
     "state": ("ppo", "MimicReacher3D-v0", SMALL_PPO),
     "fused": ("ppo", "MimicReacherPlaneFused-v0", SMALL_PPO),
     "pixels": ("ppo", "MimicReacherPlanePixels-v0", SMALL_PPO),
+    "wild": ("ppo", "MimicReacherPlaneWild-v0", SMALL_PPO),
     "recurrent": ("ppo_lstm", "MimicReacherPlane-v0", SMALL_PPO),
     "replay buffer": ("tqc", "MimicReacher3DState-v0", SMALL_TQC),
     "hindsight": ("tqc", "MimicReacher3DState-v0", (*SMALL_TQC, *HINDSIGHT)),

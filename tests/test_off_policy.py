@@ -21,10 +21,11 @@ class Record(TranslatorCallback):
         super()._on_training_start()
         self.windows, self.errors = [], []
 
-    def _measure(self, windows) -> None:
-        super()._measure(windows)
+    def _measure(self, translator, windows, layout):
+        lesson = super()._measure(translator, windows, layout)
         self.windows.append(windows)
-        self.errors.append(self.logger.name_to_value["translator/joint_error_deg"])
+        self.errors.append(lesson.measures["joint_error_deg"])
+        return lesson
 
 
 @pytest.mark.parametrize("policy", OFF_POLICY)

@@ -59,10 +59,9 @@ def test_the_translator_learns_and_logs(make_model, tmp_path):
     history = []
 
     class Record(TranslatorCallback):
-        def _on_rollout_end(self) -> None:
-            super()._on_rollout_end()
-            history.append({name: self.logger.name_to_value[f"translator/{name}"] for name in
-                            ("loss", "joint_error_deg", "keypoint_error_cm")})  # fmt: skip
+        def _record(self, lesson) -> None:
+            super()._record(lesson)
+            history.append(lesson.measures)
 
     model.learn(4096, callback=Record(frames_per_step=3, batch_size=64, picture_freq=4))
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
@@ -74,6 +73,9 @@ def test_the_translator_learns_and_logs(make_model, tmp_path):
     model.logger.close()
     events.Reload()
     assert len(events.Images("translator/pose")) == 2
+    assert len(events.Scalars("translator/loss")) == len(history) == 8, "that of the last training is logged, too"
+    assert "coverage" not in history[0], "nothing is stated before anything has been learnt"
+    assert 0.6 < history[-1]["coverage"] <= 1
 
 
 def test_callback_without_translator_says_what_to_do(make_model):
@@ -112,9 +114,9 @@ def test_after_its_cycle_the_learning_rate_stays_low(make_model):
     rates = []
 
     class Record(TranslatorCallback):
-        def _on_rollout_end(self) -> None:
-            super()._on_rollout_end()
-            rates.append(self.logger.name_to_value["translator/learning_rate"])
+        def _record(self, lesson) -> None:
+            super()._record(lesson)
+            rates.append(lesson.measures["learning_rate"])
 
     make_model(FusedPolicy, n_epochs=1).learn(128 * 8, callback=Record(learning_rate=1e-3, cycle=0.5))
     assert rates[0] > rates[2] > 2e-5

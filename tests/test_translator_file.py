@@ -108,7 +108,7 @@ def test_on_the_command_line(exported, make_model, tmp_path, capsys):
 def test_what_does_not_fit_an_agent_is_named_and_changes_nothing(exported, make_model, make_env):
     _, path = exported
     for other, layout, message in (
-        (make_model("MimicReacher3D-v0"), None, r"head.* must be .* got"),
+        (make_model("MimicReacher3D-v0"), None, r"calibration must be .* got"),
         (make_model(channels=[8, 8, 9]), None, "does not fit the agent"),
         (make_model(), make_env("MimicReacher3D-v0").unwrapped.pose_layout, "it reads poses of"),
     ):
@@ -173,7 +173,8 @@ def changed(path, weights=None, **description):
         ({"class": "os.system"}, "'os.system'. Allowed are"),
         ({"class": "stable_baselines3.PPO"}, "Allowed are"),
         ({"class": ["ConvNetTranslator"]}, "Allowed are"),
-        ({"version": 3}, "version is 3"),
+        ({"version": 4}, "version is 4"),
+        ({"renderer": 1}, "renderer must be a name"),
         ({"kwargs": {}}, "do not fit"),
         ({"kwargs": {"state_dim": 8, "channels": [8, 8, 9], "net_arch": [16]}}, "do not fit"),
         ({"kwargs": {"state_dim": 10**9, "channels": [10**6, 10**6], "net_arch": [10**6]}}, "do not fit"),

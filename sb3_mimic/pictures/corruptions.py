@@ -26,7 +26,7 @@ GRADIENT = ((90, 120, 200), (240, 200, 120))
 
 
 def _bounded(values: npt.NDArray[np.floating]) -> Bytes:
-    """:return: Rounded numbers, those outside of 0..255 cut off"""
+    """Rounds numbers, and cuts off those outside of 0..255."""
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
@@ -131,7 +131,7 @@ def corrupt(picture: Bytes, name: str, seed: int, coverage: Bytes | None = None)
 
 
 def _fade(first: Colour, second: Colour, height: int, width: int) -> Floats:
-    """:return: A colour that becomes another one from the top left to the bottom right, shape (height, width, 3)"""
+    """Fills a picture with a colour that becomes another one from the top left to the bottom right."""
     down, across = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     share = (0.5 * (down + across))[..., None]
     return np.asarray((1 - share) * np.array(first, np.float64) + share * np.array(second, np.float64))
@@ -152,7 +152,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _fractal(rng: np.random.Generator, size: int, roughness: float = 0.55) -> Floats:
-    """:return: Clouds in 0..1: smooth random numbers of ever finer grids upon each other, shape (size, size)"""
+    """Makes clouds in 0..1, shape (size, size): smooth random numbers of ever finer grids upon each other."""
     total, weight = np.zeros((size, size)), 1.0
     n_cells = 2
     while n_cells < size // 2:

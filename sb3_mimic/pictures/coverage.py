@@ -9,7 +9,7 @@ WHITE = 255
 
 
 def _around(values: Bytes, choose: np.ufunc) -> Bytes:
-    """:return: The least or the greatest of 3 x 3 values around each, shape (..., height, width)"""
+    """Chooses the least or the greatest of the 3 x 3 values around each, shape (..., height, width)."""
     rows = values.copy()
     choose(rows[..., 1:, :], values[..., :-1, :], out=rows[..., 1:, :])
     choose(rows[..., :-1, :], values[..., 1:, :], out=rows[..., :-1, :])

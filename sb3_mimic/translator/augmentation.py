@@ -13,29 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.errors import InputError, ObservationSpaceError
-from sb3_mimic.jit import jit
 from sb3_mimic.pictures.coverage import estimate_coverage
-from sb3_mimic.translator.augmented_camera import (
-    add_noise,
-    blur,
-    change_colours,
-    change_gamma,
-    change_light,
-    colour_matrix,
-    compress,
-    draw_factors,
-    resize,
-)
-from sb3_mimic.translator.augmented_scene import (
-    BACKGROUNDS,
-    FloatPlanes,
-    State,
-    blend_ghost,
-    cast_shadows,
-    draw,
-    draw_background,
-    put_in_front,
-)
+from sb3_mimic.translator.augmented_batch import augment
+from sb3_mimic.translator.augmented_scene import BACKGROUNDS
 
 Images = npt.NDArray[np.uint8]
 
@@ -62,7 +42,8 @@ LIMITS = {
 class Augmentation:
     """
     Changes pictures at random, each in its own way. The robot is what is not white; each pair of numbers is a range that a
-    picture's own number is drawn from, and each probability is that of a picture that is changed at all.
+    picture's own number is drawn from, and each probability is that of a picture that is changed at all. Some pictures are
+    changed in few ways, others in many.
 
     :param untouched: Probability that a picture is left as it is
     :param background_probability: Probability of another background
@@ -96,34 +77,34 @@ class Augmentation:
     :raises InputError: When a setting is not allowed
     """
 
-    untouched: float = 0.25
+    untouched: float = 0.2
     background_probability: float = 0.7
-    backgrounds: tuple[str, ...] = ("plain", "plain", "gradient", "clouds", "blocks", "floor", "pixels")
-    ghost_probability: float = 0.2
+    backgrounds: tuple[str, ...] = ("plain", "plain", "gradient", "clouds", "blocks", "floor", "pixels", "pixels")
+    ghost_probability: float = 0.15
     ghost: tuple[float, float] = (0.1, 0.45)
-    shadow_probability: float = 0.2
+    shadow_probability: float = 0.15
     shadow: float = 0.6
     occlusion_probability: float = 0.3
     occlusion: float = 0.25
-    light_probability: float = 0.6
+    light_probability: float = 0.45
     gain: tuple[float, float] = (0.6, 1.4)
     offset: tuple[float, float] = (-40.0, 40.0)
     contrast: tuple[float, float] = (0.7, 1.3)
     light: float = 0.35
-    gamma_probability: float = 0.25
+    gamma_probability: float = 0.15
     gamma: tuple[float, float] = (0.6, 1.6)
-    colour_probability: float = 0.4
+    colour_probability: float = 0.25
     white_balance: float = 0.2
     hue: float = 0.2
-    grey_probability: float = 0.2
-    resampling_probability: float = 0.15
+    grey_probability: float = 0.25
+    resampling_probability: float = 0.1
     resampling: tuple[float, float] = (0.5, 0.9)
-    blur_probability: float = 0.3
+    blur_probability: float = 0.25
     blur: tuple[float, float] = (0.3, 1.2)
-    noise_probability: float = 0.35
+    noise_probability: float = 0.25
     noise: tuple[float, float] = (1.0, 15.0)
-    jpeg_probability: float = 0.2
-    jpeg: tuple[float, float] = (20.0, 80.0)
+    jpeg_probability: float = 0.25
+    jpeg: tuple[float, float] = (20.0, 70.0)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -181,7 +162,7 @@ class Augmentation:
         coverage = estimate_coverage(np.minimum.reduce(images, axis=1))
         kinds = np.array([BACKGROUNDS.index(name) for name in self.backgrounds])
         settings = _Settings(*(getattr(self, name) for name in SETTINGS))
-        _augment(images, coverage, seeds, kinds, settings, changed)
+        augment(images, coverage, seeds, kinds, settings, changed)
         return changed
 
 
@@ -206,14 +187,14 @@ def examples(
 
 
 def _checked_number(name: str, value: object, low: float, high: float) -> float:
-    """:return: A number that lies within limits"""
+    """Checks that a number lies within limits."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise InputError(f"augmentation: {name} = {value!r} is not allowed, it must be a number from {low:g} to {high:g}")
     return float(value)
 
 
 def _checked_range(name: str, value: object, low: float, high: float) -> tuple[float, float]:
-    """:return: A range that lies within limits"""
+    """Checks that a range lies within limits."""
     numbers: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
     if len(numbers) != 2 or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         numbers = [math.nan, math.nan]
@@ -226,7 +207,7 @@ def _checked_range(name: str, value: object, low: float, high: float) -> tuple[f
 
 
 def _checked_backgrounds(value: object) -> tuple[str, ...]:
-    """:return: Names of backgrounds"""
+    """Checks that backgrounds are known."""
     names = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     if not names or any(name not in BACKGROUNDS for name in names):
         raise InputError(
@@ -238,126 +219,3 @@ def _checked_backgrounds(value: object) -> tuple[str, ...]:
 # Compiled code reads fields of named tuples, and none of strings
 SETTINGS = [field.name for field in fields(Augmentation) if field.name != "backgrounds"]
 _Settings: Any = namedtuple("_Settings", SETTINGS)  # type: ignore[misc]
-
-
-@jit
-def _happens(state: State, probability: float) -> bool:
-    """Draws whether something happens."""
-    return draw(state, 0.0, 1.0) < probability
-
-
-@jit
-def _change_scene(
-    planes: FloatPlanes, images: Images, k: int, coverage: Images, kinds: Any, settings: Any, state: State
-) -> None:
-    """
-    Puts something behind and in front of the robot.
-
-    :param planes: Changed picture, shape (channels, height, width); written to
-    :param images: All pictures, shape (n, channels, height, width)
-    :param k: Which one of them this is
-    :param coverage: How much of each of its pixels the robot covers, shape (height, width)
-    :param kinds: Backgrounds to choose from
-    :param settings: The augmentation's settings
-    :param state: Random numbers
-    """
-    n_channels, height, width = planes.shape
-    has_background = _happens(state, settings.background_probability)
-    has_ghost = _happens(state, settings.ghost_probability)
-    has_shadow = _happens(state, settings.shadow_probability)
-    if has_background or has_ghost or has_shadow:
-        kind = kinds[int(draw(state, 0.0, len(kinds)))] if has_background else 0
-        draw_background(planes, kind, state)
-        if has_ghost:
-            other = int(draw(state, 0.0, len(images)))
-            blend_ghost(planes, images[other], draw(state, settings.ghost[0], settings.ghost[1]))
-        if has_shadow:
-            cast_shadows(planes, state, settings.shadow)
-        for channel in range(n_channels):
-            for y in range(height):
-                for x in range(width):
-                    # What the white background gave to the edges leaves with it
-                    white = np.float32(255 - coverage[y, x])
-                    robot = max(np.float32(images[k, channel, y, x]) - white, np.float32(0.0))
-                    planes[channel, y, x] = robot + white * np.float32(1.0 / 255.0) * planes[channel, y, x]
-    else:
-        for channel in range(n_channels):
-            for y in range(height):
-                for x in range(width):
-                    planes[channel, y, x] = images[k, channel, y, x]
-    if _happens(state, settings.occlusion_probability):
-        put_in_front(planes, state, settings.occlusion)
-
-
-@jit
-def _change_camera(planes: FloatPlanes, settings: Any, state: State) -> None:
-    """
-    Takes the picture in another light, and with a worse camera.
-
-    :param planes: Picture, shape (channels, height, width); written to
-    :param settings: The augmentation's settings
-    :param state: Random numbers
-    """
-    n_channels, height, width = planes.shape
-    has_colours, has_greys = _happens(state, settings.colour_probability), _happens(state, settings.grey_probability)
-    if n_channels == 3 and (has_colours or has_greys):
-        spread, turn = (settings.white_balance, draw(state, -settings.hue, settings.hue)) if has_colours else (0.0, 0.0)
-        greyness = min(draw(state, 0.0, 2.0), 1.0) if has_greys else 0.0
-        change_colours(planes, colour_matrix(draw_factors(state, spread), greyness, turn))
-    if _happens(state, settings.light_probability):
-        contrast = draw(state, settings.contrast[0], settings.contrast[1])
-        gain = draw(state, settings.gain[0], settings.gain[1])
-        # Some lights are even: these are the ones that a reader is tried on
-        slope = max(draw(state, -settings.light, settings.light), 0.0)
-        offset = draw(state, settings.offset[0], settings.offset[1]) if _happens(state, 0.5) else 0.0
-        if _happens(state, 0.5):
-            offset += 128.0 * (1.0 - contrast)
-            gain *= contrast
-        change_light(planes, gain, offset, slope, draw(state, 0.0, 2.0 * math.pi))
-    if _happens(state, settings.gamma_probability):
-        change_gamma(planes, draw(state, settings.gamma[0], settings.gamma[1]))
-    if _happens(state, settings.resampling_probability):
-        share = draw(state, settings.resampling[0], settings.resampling[1])
-        small = np.empty((n_channels, max(2, int(share * height)), max(2, int(share * width))), np.float32)
-        resize(planes, small)
-        resize(small, planes)
-    if _happens(state, settings.blur_probability):
-        blur(planes, draw(state, settings.blur[0], settings.blur[1]))
-    if _happens(state, settings.noise_probability):
-        add_noise(planes, draw(state, settings.noise[0], settings.noise[1]), state)
-    if _happens(state, settings.jpeg_probability):
-        flat = planes.ravel()
-        for k in range(len(flat)):
-            flat[k] = min(max(flat[k], np.float32(0.0)), np.float32(255.0))
-        compress(planes, draw(state, settings.jpeg[0], settings.jpeg[1]))
-
-
-@jit
-def _augment(images: Images, coverage: Images, seeds: State, kinds: Any, settings: Any, changed: Images) -> None:
-    """
-    Changes each picture of a batch.
-
-    :param images: Shape (n, channels, height, width)
-    :param coverage: How much of each pixel the robot covers, in 0..255, shape (n, height, width)
-    :param seeds: Begin each picture's random numbers, shape (n,)
-    :param kinds: Backgrounds to choose from
-    :param settings: The augmentation's settings
-    :param changed: Written to, shape (n, channels, height, width)
-    """
-    n_pictures, n_channels, height, width = images.shape
-    planes = np.empty((n_channels, height, width), np.float32)
-    for k in range(n_pictures):
-        state = seeds[k : k + 1]
-        if _happens(state, settings.untouched):
-            for channel in range(n_channels):
-                for y in range(height):
-                    for x in range(width):
-                        changed[k, channel, y, x] = images[k, channel, y, x]
-            continue
-        _change_scene(planes, images, k, coverage[k], kinds, settings, state)
-        _change_camera(planes, settings, state)
-        for channel in range(n_channels):
-            for y in range(height):
-                for x in range(width):
-                    bounded = min(max(planes[channel, y, x], np.float32(0.0)), np.float32(255.0))
-                    changed[k, channel, y, x] = np.uint8(bounded + np.float32(0.5))

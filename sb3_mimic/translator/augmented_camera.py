@@ -145,7 +145,7 @@ def blur(planes: FloatPlanes, sigma: float) -> None:
 
 @jit
 def sampling(n_in: int, n_out: int) -> tuple[npt.NDArray[np.int64], FloatPlanes]:
-    """:return: The left one of the two pixels that each new one lies between, and the share of the right one"""
+    """Finds the left one of the two pixels that each new one lies between, and the share of the right one."""
     lefts, shares = np.empty(n_out, np.int64), np.empty(n_out, np.float32)
     for k in range(n_out):
         place = min(max((k + 0.5) * n_in / n_out - 0.5, 0.0), n_in - 1.001)

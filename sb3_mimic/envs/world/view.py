@@ -32,6 +32,9 @@ class View:
     height: int = 64
 
     def __post_init__(self) -> None:
+        # Arrays and lists would not be hashable
+        for name in ("eye", "target", "up"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if min(self.width, self.height) < MIN_SIZE:
             raise BodyError(f"A picture must be at least {MIN_SIZE} pixels wide and high, got {self.width}x{self.height}")
         if not 0 < self.fov < 180:
