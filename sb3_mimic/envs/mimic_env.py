@@ -153,6 +153,19 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.simulation.check_open()
         return self.photographer.photographs(qpos, view, with_coverage, light)
 
+    def desired_photograph(self, height: int) -> npt.NDArray[np.uint8]:
+        """
+        Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
+
+        :param height: In pixels; the width follows
+        :return: The picture, shape (height, width, 3)
+        :raises BodyError: When it would be too small
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        width = round(height * self.camera.width / self.camera.height)
+        view = replace(self._target_view, width=width, height=height)
+        return self.photographs(self.pose_layout.joints(self._desired), view, light=self._target_shot.light)
+
     @property
     def view_layout(self) -> PoseLayout | None:
         """What a pose followed by where the camera is means; None where the camera stays"""
