@@ -11,10 +11,18 @@ from sb3_mimic import keys
 from sb3_mimic.agents.loading import find_agents, load_agent
 from sb3_mimic.cli.main import main
 from sb3_mimic.envs.registration import POSE_IDS
-from sb3_mimic.pictures import caption, enlarge, write_animation
+from sb3_mimic.pictures import caption, enlarge, shrink, write_animation
 
 IMAGES = Path(__file__).parent / "images"
 POSE_SEEDS = (1003, 1010, 1012)
+# In pixels: of the pictures that are imitated, and of the walk, whose every frame is another all over
+PHOTOGRAPH_SIZE, WALK_SIZE = 256, 320
+
+
+def run(*arguments: str) -> None:
+    """A command, which must succeed: or else an old picture would stay"""
+    if code := main(list(arguments)):
+        raise SystemExit(code)
 
 
 def portrait(env_id: str) -> None:
@@ -24,7 +32,7 @@ def portrait(env_id: str) -> None:
     for _ in range(4):
         observation = env.step(env.action_space.sample())[0]
     frame = caption(enlarge(observation[keys.IMAGE], 480), "image (64 x 64)")
-    Image.fromarray(np.hstack((caption(env.render(), "render"), frame))).save(IMAGES / f"{env_id}.png")
+    Image.fromarray(np.hstack((caption(env.render(), "render"), frame))).save(IMAGES / f"{env_id}.png", optimize=True)
     env.close()
 
 
@@ -33,9 +41,9 @@ def imitation(env_id: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         poses = [f"{folder}/{seed}.png" for seed in POSE_SEEDS]
         for path, seed in zip(poses, POSE_SEEDS, strict=True):
-            main(["photograph", "--env", env_id, "--seed", str(seed), "-o", path])
+            run("photograph", "--env", env_id, "--seed", str(seed), "--size", str(PHOTOGRAPH_SIZE), "-o", path)
         output = str(IMAGES / f"{env_id}-imitate.gif")
-        main(["imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60"])
+        run("imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60")
 
 
 def walk(env_id: str) -> None:
@@ -47,7 +55,7 @@ def walk(env_id: str) -> None:
         action, memory = agent.act(observation, memory)
         observation = env.step(action)[0]
         if step % 4 == 0:
-            frames.append(env.render())
+            frames.append(shrink(env.render(), WALK_SIZE, WALK_SIZE))
     write_animation(IMAGES / f"{env_id}.gif", frames, fps=12)
     env.close()
 

@@ -67,14 +67,16 @@ def test_photograph_writes_a_picture_with_its_truth(photograph, capsys):
     np.testing.assert_allclose(truth, observation["desired_goal"], rtol=1e-6)
 
 
-def test_photographs_of_any_size_show_the_same_pose_and_say_what_drew_them(tmp_path, photograph):
-    large = tmp_path / "large.png"
-    assert main(["photograph", "--env", ENV_ID, "--seed", "1000", "--size", "256", "-o", str(large)]) == 0
-    np.testing.assert_array_equal(read_truth(large, ENV_ID, 9), read_truth(photograph, ENV_ID, 9))
-    assert read_renderer(large) == read_renderer(photograph) == gym.make(ENV_ID).unwrapped.renderer
+@pytest.mark.parametrize("env_id", [ENV_ID, "MimicReacher3DWild-v0"])
+def test_photographs_of_any_size_show_the_same_and_say_what_drew_them(env_id, tmp_path):
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    for path, size in ((small, []), (large, ["--size", "256"])):
+        assert main(["photograph", "--env", env_id, "--seed", "1000", *size, "-o", str(path)]) == 0
+    np.testing.assert_array_equal(read_truth(large, env_id, 9), read_truth(small, env_id, 9))
+    assert read_renderer(large) == read_renderer(small) == gym.make(env_id).unwrapped.renderer
     picture = iio.imread(large)
     assert picture.shape == (256, 256, 3)
-    assert np.abs(shrink(picture, 64, 64).astype(int) - iio.imread(photograph)).mean() < 1
+    assert np.abs(shrink(picture, 64, 64).astype(int) - iio.imread(small)).mean() < 1
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,28 @@ def test_sixteen_bits_of_grey_are_scaled(mode, tmp_path):
         np.testing.assert_array_equal(files.read_picture(tmp_path / "grey.png", 64, 64), rgba[..., :3])
 
 
+@pytest.mark.parametrize(("kind", "n_channels"), [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["L", "RGB", "LA", "RGBA"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_pngs_of_any_depth_are_read(kind, n_channels, depth, tmp_path):
+    """Whatever wrote them: here, by hand"""
+    values = np.linspace(0, 65535 if depth == 16 else 255, 48 * 48).round().reshape(48, 48)
+    pixels = np.repeat(values[..., None], n_channels, axis=-1)
+    if kind in (4, 6):
+        pixels[..., -1] = values.max()
+    rows = pixels.astype(">u2" if depth == 16 else np.uint8).reshape(48, -1)
+    content = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 48, 48, depth, kind, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + body)
+    read = files.read_full_picture(tmp_path / "picture.png")
+    expected = np.rint(values / 257 if depth == 16 else values)
+    assert np.abs(read.astype(int) - expected[..., None]).max() <= 1
+
+
 def test_what_has_no_range_of_colours_is_refused():
     with pytest.raises(PictureError, match="mode F"):
         files.to_rgba(Image.new("F", (8, 8), 0.5))
@@ -198,7 +220,7 @@ def test_other_aspects_keep_the_height_of_the_view_and_are_told(tmp_path):
 def test_pictures_are_read_at_their_own_resolution_up_to_a_bound(tmp_path):
     expected_small = shrink(scene(960), 64, 64)
     for size, expected in ((40, 40), (480, 480), (1024, 1024), (1500, 1024), (2200, 1024)):
-        read, _ = read_from(scene(size), tmp_path / "picture.png")
+        read, _ = read_from(scene(size), tmp_path / "picture.png", compress_level=1)
         assert read.shape == (expected, expected, 3)
         small = files.read_picture(tmp_path / "picture.png", 64, 64)
         assert small.shape == (64, 64, 3)

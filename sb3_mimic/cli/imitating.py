@@ -46,7 +46,7 @@ def _photograph(args: argparse.Namespace) -> None:
         goals = Goals.of(env)
         picture_size(env, keys.DESIRED_IMAGE)
         observation, _ = env.reset(seed=args.seed)
-        write_picture(args.output, _photograph_of(env, goals, observation[keys.DESIRED_IMAGE], args.size))
+        write_picture(args.output, _photograph_of(env, observation[keys.DESIRED_IMAGE], args.size))
         pose = describe(env, goals.desired)
         write_truth(args.output, args.env, goals.desired, pose, _attribute(env, "renderer"))
         digits = unit_of(goals.layout)[1]
@@ -54,15 +54,13 @@ def _photograph(args: argparse.Namespace) -> None:
     print(f"Wrote {args.output}, with the truth in it: {truth}")
 
 
-def _photograph_of(env: Any, goals: Any, own: Any, size: int | None) -> Any:
+def _photograph_of(env: Any, own: Any, size: int | None) -> Any:
     """
     Returns a photograph of the target pose, of the size asked for, by the environment's own camera.
 
     :raises InputError: When the size is out of range
     :raises UnsuitableEnvError: When the environment takes no pictures of any size but its own
     """
-    from dataclasses import replace
-
     from sb3_mimic.errors import InputError, UnsuitableEnvError
     from sb3_mimic.pictures.files import MAX_SIZE
 
@@ -72,13 +70,12 @@ def _photograph_of(env: Any, goals: Any, own: Any, size: int | None) -> Any:
     sizes = size, size * width / height
     if min(sizes) < MIN_SIZE or max(sizes) > MAX_SIZE:
         raise InputError(f"A photograph must be {MIN_SIZE} to {MAX_SIZE} pixels high and wide, got --size {size}.")
-    photographs, camera = _attribute(env, "photographs"), _attribute(env, "camera")
-    if photographs is None or camera is None or "joints" not in goals.layout:
+    photograph = _attribute(env, "desired_photograph")
+    if photograph is None:
         raise UnsuitableEnvError(
             f"{env.spec.id if env.spec else env} takes pictures of {width}x{height} pixels only. Leave out --size {size}."
         )
-    view = replace(camera, height=size, width=round(size * width / height))
-    return photographs(goals.layout.joints(goals.desired), view)
+    return photograph(size)
 
 
 def _attribute(env: Any, name: str) -> Any:

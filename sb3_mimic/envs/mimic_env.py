@@ -153,6 +153,19 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.simulation.check_open()
         return self.photographer.photographs(qpos, view, with_coverage, light)
 
+    def desired_photograph(self, height: int) -> npt.NDArray[np.uint8]:
+        """
+        Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
+
+        :param height: In pixels; the width follows
+        :return: The picture, shape (height, width, 3)
+        :raises BodyError: When it would be too small
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        width = round(height * self.camera.width / self.camera.height)
+        view = replace(self._target_view, width=width, height=height)
+        return self.photographs(self.pose_layout.joints(self._desired), view, light=self._target_shot.light)
+
     @property
     def view_layout(self) -> PoseLayout | None:
         """What a pose followed by where the camera is means; None where the camera stays"""
@@ -345,9 +358,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self._use_shots(*map(Shot.from_run_state, state["shots"]))
         self._desired_image, self._ghost = state["desired_image"], None
         self._look()
-        # Every other picture of TinyRenderer may be a shade off, in one pixel of a thousand frames: keep the rhythm
-        if self.simulation.n_pictures % 2 != state["picture_parity"]:
-            self.photographer.look()
+        self._keep_rhythm(state["picture_parity"])
         self._pixel_error = state["pixel_error"]
 
     def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
@@ -409,10 +420,18 @@ class MimicEnv(BaseEnv[RobotViewer]):
     def _picture(self) -> npt.NDArray[np.uint8]:
         """Returns the robot with its target as a translucent ghost, seen as in its own pictures, shape (480, 480, 3)."""
         view = replace(self.camera, width=PICTURE_SIZE, height=PICTURE_SIZE)
+        n_pictures = self.simulation.n_pictures
         self._stage = self._stage or Stage.of(self.robot)
         if self._ghost is None:
             self._ghost = self._layer(self.pose_layout.joints(self._desired), view)
-        return self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+        picture = self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+        self._keep_rhythm(n_pictures)
+        return picture
+
+    def _keep_rhythm(self, n_pictures: int) -> None:
+        """Lets pictures go on from a number of them: every other one of TinyRenderer may be a shade off, now and then."""
+        if (self.simulation.n_pictures - n_pictures) % 2:
+            self.photographer.look()
 
     def _layer(self, qpos: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.uint8]:
         """Draws the robot with its coverage, smoothly whatever draws it."""

@@ -32,6 +32,8 @@ ANIMATIONS = (".gif", ".mp4")
 # A GIF's one palette is taken from so many frames, each reduced by this factor along both sides
 PALETTE_FRAMES, PALETTE_STRIDE = 8, 2
 N_COLORS = 256
+# A GIF's last colour stands for what has not changed since the frame before
+UNCHANGED = N_COLORS - 1
 # Steps of 16-bit grey that make one of 8-bit grey: 65535 becomes 255
 GREY_STEP = 257
 
@@ -307,7 +309,7 @@ class _GifFile:
     def _begin(self) -> None:
         """Chooses the palette, and writes the header and the frames that have waited for it."""
         small = np.concatenate([frame[::PALETTE_STRIDE, ::PALETTE_STRIDE] for frame in self._first])
-        self._palette = Image.fromarray(small).quantize(N_COLORS, Image.Quantize.FASTOCTREE)
+        self._palette = Image.fromarray(small).quantize(UNCHANGED, Image.Quantize.FASTOCTREE)
         height, width, _ = self._first[0].shape
         colors = bytes(self._palette.getpalette() or []).ljust(3 * N_COLORS, b"\0")
         # 0xF7: a palette of 2^8 colours for all frames; then Netscape's extension, which makes it play for ever
@@ -326,8 +328,11 @@ class _GifFile:
         rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
         top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (0, 1)
         left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, 1)
-        part = still.crop((int(left), int(top), int(right), int(bottom)))
-        for data in GifImagePlugin.getdata(part, (int(left), int(top)), duration=self._duration, interlace=0):
+        box = np.where(changed, indices, UNCHANGED).astype(np.uint8)[top:bottom, left:right]
+        part = Image.fromarray(box)
+        part.putpalette(self._palette.getpalette() or [])
+        options = {"duration": self._duration, "interlace": 0, "transparency": UNCHANGED, "disposal": 1}
+        for data in GifImagePlugin.getdata(part, (int(left), int(top)), **options):
             self._file.write(data)
 
 

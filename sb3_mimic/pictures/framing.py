@@ -98,12 +98,17 @@ def _content(picture: Picture) -> tuple[int, int, int, int]:
 
 def _without_bars(picture: Picture) -> tuple[int, int]:
     """Returns the first row, and one past the last, that is not of one colour with all rows between it and its edge."""
-    ends = []
-    for lines in (picture, picture[::-1]):
-        color = np.median(lines[0], axis=0).astype(np.int16)
-        is_bar = (np.abs(lines - color).max(axis=-1) > BAR_NOISE).mean(axis=1) <= BAR_OUTLIERS
-        ends.append(len(lines) if is_bar.all() else int(np.argmin(is_bar)))
-    return (ends[0], len(picture) - ends[1]) if ends[0] < len(picture) else (0, 0)
+    first = _n_bars(picture)
+    return (0, 0) if first == len(picture) else (first, len(picture) - _n_bars(picture[::-1]))
+
+
+def _n_bars(lines: Picture) -> int:
+    """Returns how many lines from the first one on are of one colour."""
+    color = np.median(lines[0], axis=0).astype(np.int16)
+    for index, line in enumerate(lines):
+        if (np.abs(line - color) > BAR_NOISE).any(axis=-1).mean() > BAR_OUTLIERS:
+            return index
+    return len(lines)
 
 
 def _is_framed(picture: Picture, content: Picture) -> bool:

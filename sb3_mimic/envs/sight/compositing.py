@@ -5,6 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from sb3_mimic.envs.sight.photographer import camera_arrays
+from sb3_mimic.envs.world.view import View
 from sb3_mimic.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -16,8 +18,8 @@ GHOST_COLOR = 0.6
 OUTLINE_OPACITY = 0.6
 # How much of a ghost's outline is this colour: the rest is the ghost's own
 OUTLINE = np.array((86.0, 104.0, 140.0))
-# The floor's two tiles, the sky just above the floor and straight above
-COLORS = np.array(((243.0, 245.0, 248.0), (221.0, 227.0, 235.0), (236.0, 240.0, 246.0), (214.0, 223.0, 235.0)))
+# The floor's two tiles, and the sky
+COLORS = np.array(((244.0, 246.0, 249.0), (220.0, 226.0, 235.0), (234.0, 238.0, 245.0)))
 SHADOW = 0.38
 # So many times as far from its middle as its radius, the floor begins to fade, and has gone
 FADE_FROM, FADE_TO = 1.2, 5.0
@@ -33,9 +35,7 @@ def paint_floor(
     middle: FloatArray,
     radius: float,
     shadow: FloatArray,
-    lamp: FloatArray,
-    lamp_turn: FloatArray,
-    lamp_tangent: float,
+    to_shadow: FloatArray,
     colors: FloatArray,
     out: FloatArray,
 ) -> None:
@@ -49,14 +49,16 @@ def paint_floor(
     :param tile: Edge of a tile, in m
     :param middle: Where the floor is seen best, shape (2 or 3,), in m
     :param radius: How far from there, in m
-    :param shadow: How much light is kept off, as the lamp sees it, shape (n, n), in [0, 1]
-    :param lamp: Where the lamp is, its axes, and the tangent of half of its field of view, as those of the camera
-    :param colors: Of the two tiles, and of the sky, low and high, shape (4, 3)
+    :param shadow: How much light is kept off, as the light sees it, shape (n, n), in [0, 1]
+    :param to_shadow: Takes a point of the floor (x, y, 1) to its column and row in there, times its third number, shape (3, 3)
+    :param colors: Of the two tiles, and of the sky, shape (3, 3)
     :param out: The picture, shape (height, width, 3); written to
     """
     rows, columns = out.shape[0], out.shape[1]
     pixel = 2.0 * tangent / rows
-    size = len(shadow)
+    down = height - eye[2]
+    right_x, right_y, right_z = turn[0, 0] * pixel, turn[0, 1] * pixel, turn[0, 2] * pixel
+    up_x, up_y, up_z = turn[1, 0] * pixel, turn[1, 1] * pixel, turn[1, 2] * pixel
     for j in range(rows):
         v = (0.5 * rows - j - 0.5) * pixel
         for i in range(columns):
@@ -64,60 +66,71 @@ def paint_floor(
             x = turn[0, 0] * u + turn[1, 0] * v + turn[2, 0]
             y = turn[0, 1] * u + turn[1, 1] * v + turn[2, 1]
             z = turn[0, 2] * u + turn[1, 2] * v + turn[2, 2]
-            high = min(max(1.5 * z / math.sqrt(x * x + y * y + z * z), 0.0), 1.0)
-            red = colors[2, 0] + high * (colors[3, 0] - colors[2, 0])
-            green = colors[2, 1] + high * (colors[3, 1] - colors[2, 1])
-            blue = colors[2, 2] + high * (colors[3, 2] - colors[2, 2])
-            # The rays through the next pixels to the right and below tell how much of the floor this one covers
-            z_right, z_below = z + turn[0, 2] * pixel, z - turn[1, 2] * pixel
-            if eye[2] > height and z < -1e-6 and z_right < -1e-6 and z_below < -1e-6:
-                t = (height - eye[2]) / z
+            fade, light, bright = 0.0, 0.0, 1.0
+            if down < 0.0 and z < -1e-6:
+                t = down / z
                 px, py = eye[0] + t * x, eye[1] + t * y
-                away = math.sqrt((px - middle[0]) ** 2 + (py - middle[1]) ** 2) / radius
-                fade = min(max((away - FADE_FROM) / (FADE_TO - FADE_FROM), 0.0), 1.0)
-                fade = 1.0 - fade * fade * (3.0 - 2.0 * fade)
-                if fade > 0.0:
-                    t_right, t_below = (height - eye[2]) / z_right, (height - eye[2]) / z_below
-                    wide = abs(eye[0] + t_right * (x + turn[0, 0] * pixel) - px)
-                    wide += abs(eye[0] + t_below * (x - turn[1, 0] * pixel) - px)
-                    deep = abs(eye[1] + t_right * (y + turn[0, 1] * pixel) - py)
-                    deep += abs(eye[1] + t_below * (y - turn[1, 1] * pixel) - py)
-                    light = 0.5 + 0.5 * _wave(px / tile, wide / tile) * _wave(py / tile, deep / tile)
-                    bright = 1.0 - SHADOW * _seen(px, py, height, shadow, size, lamp, lamp_turn, lamp_tangent)
-                    red += fade * (bright * (colors[1, 0] + light * (colors[0, 0] - colors[1, 0])) - red)
-                    green += fade * (bright * (colors[1, 1] + light * (colors[0, 1] - colors[1, 1])) - green)
-                    blue += fade * (bright * (colors[1, 2] + light * (colors[0, 2] - colors[1, 2])) - blue)
-            out[j, i, 0], out[j, i, 1], out[j, i, 2] = red, green, blue
+                away2 = (px - middle[0]) ** 2 + (py - middle[1]) ** 2
+                if away2 < (FADE_TO * radius) ** 2:
+                    fade = 1.0
+                    if away2 > (FADE_FROM * radius) ** 2:
+                        part = (FADE_TO - math.sqrt(away2) / radius) / (FADE_TO - FADE_FROM)
+                        fade = part * part * (3.0 - 2.0 * part)
+                    # How much of the floor this pixel covers: how fast its point moves with the pixel
+                    part = t / tile
+                    sx, sy = x / z, y / z
+                    wide = part * (abs(right_x - sx * right_z) + abs(up_x - sx * up_z))
+                    deep = part * (abs(right_y - sy * right_z) + abs(up_y - sy * up_z))
+                    light = 0.5 + 0.5 * _wave(px / tile, wide) * _wave(py / tile, deep)
+                    bright = 1.0 - SHADOW * _seen(px, py, shadow, to_shadow)
+            for channel in range(3):
+                sky = colors[2, channel]
+                floor = colors[1, channel] + light * (colors[0, channel] - colors[1, channel])
+                out[j, i, channel] = sky + fade * (bright * floor - sky)
 
 
 @jit
 def _wave(x: float, width: float) -> float:
     """Returns the mean, over an interval of some width around x, of a wave that is 1 over one unit and -1 over the next."""
-    w = max(width, 1e-6)
-    low, high = 0.5 * (x - 0.5 * w), 0.5 * (x + 0.5 * w)
+    low, high = x - 0.5 * width, x + 0.5 * width
+    first = math.floor(low)
+    if first == math.floor(high):
+        return 1.0 if first % 2 == 0 else -1.0
     # The wave's integral is a row of triangles
+    low, high = 0.5 * low, 0.5 * high
     return (abs(high - math.floor(high + 0.5)) - abs(low - math.floor(low + 0.5))) / (high - low)
 
 
 @jit
-def _seen(
-    x: float, y: float, z: float, picture: FloatArray, size: int, eye: FloatArray, turn: FloatArray, tangent: float
-) -> float:
+def _seen(x: float, y: float, picture: FloatArray, to_picture: FloatArray) -> float:
     """Returns what a picture shows of a point, between its pixels; 0 beside it."""
-    dx, dy, dz = x - eye[0], y - eye[1], z - eye[2]
-    ahead = turn[2, 0] * dx + turn[2, 1] * dy + turn[2, 2] * dz
-    if ahead <= 0.0:
-        return 0.0
-    scale = 0.5 * size / (tangent * ahead)
-    column = (turn[0, 0] * dx + turn[0, 1] * dy + turn[0, 2] * dz) * scale + 0.5 * size - 0.5
-    row = -(turn[1, 0] * dx + turn[1, 1] * dy + turn[1, 2] * dz) * scale + 0.5 * size - 0.5
-    if column < 0.0 or row < 0.0 or column >= size - 1 or row >= size - 1:
+    last = len(picture) - 1
+    scale = to_picture[2, 0] * x + to_picture[2, 1] * y + to_picture[2, 2]
+    column = (to_picture[0, 0] * x + to_picture[0, 1] * y + to_picture[0, 2]) / scale
+    row = (to_picture[1, 0] * x + to_picture[1, 1] * y + to_picture[1, 2]) / scale
+    if scale <= 0.0 or column < 0.0 or row < 0.0 or column >= last or row >= last:
         return 0.0
     i, j = int(column), int(row)
     a, b = column - i, row - j
     above = picture[j, i] + a * (picture[j, i + 1] - picture[j, i])
     below = picture[j + 1, i] + a * (picture[j + 1, i + 1] - picture[j + 1, i])
     return float(above + b * (below - above))
+
+
+def floor_to_picture(view: View, height: float) -> FloatArray:
+    """
+    Returns the matrix that takes points of a level floor (x, y, 1) to where they are in a picture: column and row, from the
+    middle of the first pixel on, times its third number, shape (3, 3).
+
+    :param view: Where the picture was taken from
+    :param height: Of the floor, in m
+    """
+    eyes, turns, tangents = camera_arrays([view])
+    # In the camera's frame: right, up and ahead
+    seen = turns[0] @ np.column_stack((np.eye(3)[:, :2], (0.0, 0.0, height) - eyes[0]))
+    scale = view.height / 2 / tangents[0]
+    columns, rows = scale * seen[0] + (view.width - 1) / 2 * seen[2], (view.height - 1) / 2 * seen[2] - scale * seen[1]
+    return np.stack((columns, rows, seen[2]))
 
 
 @jit
@@ -147,7 +160,12 @@ def lay_ghost_over(canvas: FloatArray, layer: Picture, outline: FloatArray) -> N
     """
     height, width = canvas.shape[0], canvas.shape[1]
     for j in range(height):
-        for i in range(width):
+        first, last = width, -1
+        for row in range(max(j - 1, 0), min(j + 2, height)):
+            for column in range(width):
+                if layer[row, column, 3] > 0:
+                    first, last = min(first, column), max(last, column)
+        for i in range(max(first - 1, 0), min(last + 2, width)):
             least, most = 255, 0
             for row in range(max(j - 1, 0), min(j + 2, height)):
                 for column in range(max(i - 1, 0), min(i + 2, width)):
@@ -160,6 +178,22 @@ def lay_ghost_over(canvas: FloatArray, layer: Picture, outline: FloatArray) -> N
                 pale = GHOST_COLOR * layer[j, i, channel] + (1.0 - GHOST_COLOR) * 255.0 * covered
                 under = (1.0 - GHOST_OPACITY * covered) * canvas[j, i, channel] + GHOST_OPACITY * pale
                 canvas[j, i, channel] = (1.0 - edge) * under + edge * outline[channel]
+
+
+@jit
+def to_bytes(canvas: FloatArray) -> Picture:
+    """
+    Rounds a picture to whole numbers.
+
+    :param canvas: Shape (height, width, 3)
+    :return: The same within [0, 255]
+    """
+    out = np.empty(canvas.shape, np.uint8)
+    for j in range(canvas.shape[0]):
+        for i in range(canvas.shape[1]):
+            for channel in range(3):
+                out[j, i, channel] = int(min(max(canvas[j, i, channel], 0.0), 255.0) + 0.5)
+    return out
 
 
 @jit

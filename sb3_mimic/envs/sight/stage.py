@@ -11,7 +11,16 @@ import numpy.typing as npt
 from sb3_mimic.envs.models import urdf
 from sb3_mimic.envs.models.kinematics import FIXED, Kinematics
 from sb3_mimic.envs.models.urdf_file import UrdfFile
-from sb3_mimic.envs.sight.compositing import COLORS, OUTLINE, lay_ghost_over, lay_over, paint_floor, soften
+from sb3_mimic.envs.sight.compositing import (
+    COLORS,
+    OUTLINE,
+    floor_to_picture,
+    lay_ghost_over,
+    lay_over,
+    paint_floor,
+    soften,
+    to_bytes,
+)
 from sb3_mimic.envs.sight.photographer import DAYLIGHT, N_RAYS, WHITE, Light, camera_arrays, ray_pattern
 from sb3_mimic.envs.sight.raycaster import draw
 from sb3_mimic.envs.sight.scene import BOX, CYLINDER, Scene
@@ -99,17 +108,17 @@ class Stage:
         post = None if self.post is None else layer_of(self.post, np.empty(0))
         if post is not None:
             shadow = np.maximum(shadow, post(lamp)[..., 3] / 255)
-        (eyes, turns, tangents), (lamps, lamp_turns, lamp_tangents) = camera_arrays([view]), camera_arrays([lamp])
         canvas = np.empty((view.height, view.width, 3))
-        blurred = soften(shadow, round(BLUR / 2 * SHADOW_SIZE / 2))
+        eyes, turns, tangents = camera_arrays([view])
         floor = (self.floor, self._tile(), np.array(self.middle), self.radius)
-        paint_floor(eyes[0], turns[0], tangents[0], *floor, blurred, lamps[0], lamp_turns[0], lamp_tangents[0], COLORS, canvas)
+        blurred = soften(shadow, round(BLUR / 2 * SHADOW_SIZE / 2))
+        paint_floor(eyes[0], turns[0], tangents[0], *floor, blurred, floor_to_picture(lamp, self.floor), COLORS, canvas)
         if post is not None:
             lay_over(canvas, post(view))
         if ghost is not None:
             lay_ghost_over(canvas, ghost, OUTLINE)
         lay_over(canvas, robot(view))
-        return np.asarray(np.clip(canvas, 0, 255).round(), np.uint8)
+        return to_bytes(canvas)
 
     def _tile(self) -> float:
         """Returns the edge of a tile: a round length near to a part of the radius."""
