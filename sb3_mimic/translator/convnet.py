@@ -91,9 +91,9 @@ class ConvNetTranslator(Translator):
         return {"calibration": th.zeros(self.state_dim), **{f"scale_head.{name}": value for name, value in head.items()}}
 
     def _features(self, images: th.Tensor) -> th.Tensor:
+        pixels = images.flatten(0, 1).to(th.float32, memory_format=th.channels_last)
         # A plain background is white: turned to zero, it weighs nothing
-        pixels = images.flatten(0, 1).float().contiguous(memory_format=th.channels_last)
-        features: th.Tensor = self.trunk(pixels.div(255).neg_().add_(1))
+        features: th.Tensor = self.trunk((255 - pixels).mul_(1 / 255))
         return features
 
 
