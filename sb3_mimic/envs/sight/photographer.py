@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -144,7 +145,7 @@ class RayCaster:
     ) -> Picture:
         poses = checked_qpos(qpos, self.robot.n_joints)
         seen = self.view if view is None else view
-        camera = self._camera if view is None else camera_arrays([view])
+        camera = self._camera if view is None else _camera_of(view)
         lamp = self._lamp if light is None else (light.vector[None], np.array([light.ambient]))
         out = np.empty((len(poses), seen.height, seen.width, 4 if with_coverage else 3), np.uint8)
         draw(poses, self._base, *self._shapes, *camera, *lamp, self._white, self._pattern, out)
@@ -203,6 +204,12 @@ def checked_qpos(qpos: npt.NDArray[np.floating], n_joints: int) -> FloatArray:
             f"qpos must be finite joint positions, shape ({n_joints},) or (n, {n_joints}), got shape {np.shape(qpos)}: {qpos}"
         )
     return poses
+
+
+@lru_cache(32)
+def _camera_of(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Returns what :func:`camera_arrays` does of one view: small products of numpy take longer than a small picture."""
+    return camera_arrays([view])
 
 
 def camera_arrays(views: list[View]) -> tuple[FloatArray, FloatArray, FloatArray]:
