@@ -20,6 +20,8 @@ LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
 SATURATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
 # Other colours than those drawn must leave no more than this share of what is not explained
 NOTICEABLE = 0.5
+# Fewer pixels tell nothing of the light
+ENOUGH = 8.0
 # Differences that drawing alone makes, in levels of 255
 LEAST_NOISE = 1.5
 # A background that differs less is plain
@@ -34,16 +36,14 @@ class Photometry:
     Describes in which light a picture was taken.
 
     :param colors: What becomes of a drawn colour (red, green, blue, 255 times coverage), shape (3, 4)
-    :param noise: Standard deviation of the robot's pixels, in levels of 255
     :param contrast: By how much brighter the picture is where the robot's colours are brighter, before it is kept positive
     """
 
     colors: Array32
-    noise: float
     contrast: float
 
 
-PLAIN_LIGHT = Photometry(np.eye(3, 4, dtype=np.float32), 12.0, 1.0)
+PLAIN_LIGHT = Photometry(np.eye(3, 4, dtype=np.float32), 1.0)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
     :param before: What is kept where nothing can be told
     """
     n = moments[3, 3]
-    if n < 5:
+    if n < ENOUGH:
         return before
     best: tuple[float, FloatArray] | None = None
     contrast = 1.0
@@ -177,8 +177,7 @@ def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
     plain = float(np.trace(moments[:3, :3] - 2 * moments[:3, 4:] + moments[4:, 4:]))
     if best[0] > NOTICEABLE * plain:
         best = plain, np.eye(3, 4)
-    noise = float(np.sqrt(max(best[0], 0.0) / (3 * n)))
-    return Photometry(best[1].astype(np.float32), min(max(noise * 255, LEAST_NOISE), 25.0), contrast)
+    return Photometry(best[1].astype(np.float32), contrast)
 
 
 def _shares(n: int, n_out: int) -> Array32:
@@ -358,8 +357,8 @@ def weigh(
     :return: The cost, relative to that of an empty picture; and the sum of the squares of the believed part
     """
     cost, rest = 0.0, 0.0
-    robot, behind = robot_noise * robot_noise, background_noise * background_noise
-    least = min(robot, behind)
+    # Of the robot's own pixels nothing is taken off
+    behind = min(robot_noise / background_noise, 1.0) ** 2
     rows, columns = weights.shape
     for j in range(rows):
         for i in range(columns):
@@ -367,9 +366,7 @@ def weigh(
                 weights[j, i] = 0
                 continue
             a = coverage[j, i] / 255.0
-            share = least / (robot * a * a + behind * (1 - a) * (1 - a) + 1e-9) if 0 < a < 1 else (
-                least / robot if a > 0 else least / behind
-            )
+            share = 1 / (a * a + (1 - a) * (1 - a) / behind) if 0 < a < 1 else (1.0 if a > 0 else behind)
             share = min(share, 1.0)
             e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
             e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
@@ -377,7 +374,7 @@ def weigh(
             bottom = 1 / (1 + e / scale)
             # Geman and McClure's
             weights[j, i] = np.sqrt(share) * bottom
-            cost += share * e * bottom - (least / behind) * e0 / (1 + e0 * (least / behind) / (3 * cutoff * cutoff))
+            cost += share * e * bottom - behind * e0 / (1 + e0 * behind / (3 * cutoff * cutoff))
             rest += share * e * bottom * bottom
     return cost, rest
 
@@ -420,3 +417,39 @@ def moments_of(
     for row in range(7):
         for column in range(row):
             out[row, column] = out[column, row]
+
+
+@jit
+def explained(
+    coverage: npt.NDArray[np.uint8],
+    is_known: npt.NDArray[np.bool_],
+    unexplained: Array32,
+    empty: Array32,
+    cutoff: float,
+) -> tuple[float, float, float, float]:
+    """
+    Sums up what a robot explains of a picture. Each pixel counts from 0, explained, to 1, quite different.
+
+    :param coverage: Where the robot is, shape (rows, columns)
+    :param is_known: Which pixels are part of the picture, shape (rows, columns)
+    :param unexplained: The difference between the picture and what was drawn, shape (rows, columns, 3)
+    :param empty: The same where nothing is drawn, shape (rows, columns, 3)
+    :param cutoff: Pixels that differ by so many levels count one half
+    :return: The number of pixels that the robot covers; how many of these it does not explain, and how many would not be
+        explained without it; and how many others are not explained
+    """
+    covered, wrong, without, others = 0.0, 0.0, 0.0, 0.0
+    scale = 3 * cutoff * cutoff
+    rows, columns = coverage.shape
+    for j in range(rows):
+        for i in range(columns):
+            if not is_known[j, i]:
+                continue
+            a = coverage[j, i] / 255.0
+            e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
+            e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
+            covered += a
+            wrong += a * e / (e + scale)
+            without += a * e0 / (e0 + scale)
+            others += (1 - a) * e / (e + scale)
+    return covered, wrong, without, others

@@ -14,6 +14,7 @@ from sb3_mimic.agents.comparison import (
     Target,
     box_of,
     differences,
+    explained,
     moments_of,
     photometry_of,
     weigh,
@@ -52,6 +53,10 @@ FIRST_EPS, SMALLEST_EPS, LARGEST_EPS = math.radians(1.5), math.radians(0.05), ma
 LARGEST_STEP, SMALLEST_STEP = math.radians(10), 3e-4
 # What is left unexplained where the pose is exact, in levels
 EXACT = 0.05
+# Of the robot's pixels in a usual picture, in levels; a background may be far from what it is thought to be
+ROBOT_NOISE = 4.0
+# Pixels that differ by so many levels count as half explained
+EXPLAINED = 15.0
 # Poses that are looked at before others are tried in earnest, and how many of those
 N_LOOKED_AT, N_TRIED = 64, 2
 
@@ -135,6 +140,14 @@ class Search:
                     break
         return Fit(x, min(cost, *costs), fit.normal, noise, photometry, background)
 
+    def explained(self, fit: Fit) -> tuple[float, float, float, float]:
+        """Returns what :func:`~sb3_mimic.agents.comparison.explained` does of a pose that was found."""
+        drawn = self.draw(fit.x[None])
+        whole = np.array([0, self.target.height, 0, self.target.width])
+        cutoff = EXPLAINED + fit.background.noise
+        out, *_ = self._weighed(drawn, whole, 1, cutoff, fit.photometry, fit.background)
+        return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
+
     def others(self, fit: Fit, n: int = N_TRIED) -> FloatArray:
         """
         Returns poses to begin from anew: of many around the estimate, around what was found and anywhere, those that look
@@ -173,7 +186,7 @@ class Search:
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
         differences(pictures, self.target.picture, background.colors, photometry.colors, n_blurs, box, out, line)
         coverage, is_known = pictures[0, top:bottom, left:right, 3], self.target.is_known[top:bottom, left:right]
-        cost, rest = weigh(coverage, is_known, out[0], out[-1], photometry.noise, background.noise, cutoff, weights)
+        cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
 
     def _cost(self, drawn: Picture, photometry: Photometry, background: Background, stage: Stage) -> float:

@@ -7,7 +7,7 @@ from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, MIDDLE_STAGES, 
 from sb3_mimic.agents.unknowns import Unknowns
 # Pictures are compared at the first of these sizes, then at the others as far as they have as many pixels
 SIZES = (64, 128, 256)
-SUSPICIOUS = 1.0
+SUSPICIOUS = 1.0, 2.0
 N_RESTARTS = 3
 
 
@@ -18,8 +18,10 @@ def fit_of(env, picture, layout, estimate, scales=None, has_camera=False):
     rng = np.random.default_rng(0)
     coarse = Search(unknowns, target.reduced(*_reduced(target.height, target.width, SIZES[0])), rng)
     fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
+    is_reduced = coarse.target is not target
+    limit = SUSPICIOUS[is_reduced]
     for _ in range(N_RESTARTS):
-        if fit.noise < SUSPICIOUS * max(1.0, fit.background.noise / 1.5):
+        if fit.noise < limit * max(1.0, fit.background.noise / 1.5):
             break
         for start in coarse.others(fit):
             other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
@@ -28,7 +30,7 @@ def fit_of(env, picture, layout, estimate, scales=None, has_camera=False):
     if max(target.height, target.width) > 1.2 * SIZES[0]:
         fine = Search(unknowns, target, rng)
         fit = fine.run(fit.x, FINE_STAGES, fit.photometry, None)
-    return fit, unknowns
+    return fit, unknowns, coarse
 
 
 def _reduced(height: int, width: int, size: int) -> tuple[int, int]:
