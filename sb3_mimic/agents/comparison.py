@@ -37,10 +37,12 @@ class Photometry:
 
     :param colors: What becomes of a drawn colour (red, green, blue, 255 times coverage), shape (3, 4)
     :param contrast: By how much brighter the picture is where the robot's colours are brighter, before it is kept positive
+    :param softness: How often a drawn picture has to be blurred to be as soft
     """
 
     colors: Array32
     contrast: float
+    softness: int = 0
 
 
 PLAIN_LIGHT = Photometry(np.eye(3, 4, dtype=np.float32), 1.0)
@@ -177,7 +179,7 @@ def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
     plain = float(np.trace(moments[:3, :3] - 2 * moments[:3, 4:] + moments[4:, 4:]))
     if best[0] > NOTICEABLE * plain:
         best = plain, np.eye(3, 4)
-    return Photometry(best[1].astype(np.float32), contrast)
+    return Photometry(best[1].astype(np.float32), contrast, before.softness)
 
 
 def _shares(n: int, n_out: int) -> Array32:
@@ -249,6 +251,7 @@ def differences(
     background: Array32,
     colors: Array32,
     n_blurs: int,
+    softness: int,
     box: npt.NDArray[np.int64],
     out: Array32,
     line: Array32,
@@ -261,6 +264,7 @@ def differences(
     :param background: Shape (height, width, 3)
     :param colors: What becomes of drawn colours, shape (3, 4)
     :param n_blurs: How often all of it is blurred, by a quarter, a half, a quarter along both sides
+    :param softness: How often the drawn ones are blurred besides
     :param box: First and last row, first and last column that is looked at, the last exclusive
     :param out: Written to, shape (n + 1, rows, columns, 3): the difference from the picture, those of the others from the
         first, and what is not explained where nothing is drawn
@@ -281,7 +285,7 @@ def differences(
                     + colors[channel, 3] * first[3]
                     + (np.float32(1) - covered) * behind
                 )
-                out[0, j, i, channel] = target[top + j, left + i, channel] - seen
+                out[0, j, i, channel] = behind - seen
                 out[n, j, i, channel] = target[top + j, left + i, channel] - behind
     for index in range(1, n):
         for j in range(rows):
@@ -302,6 +306,10 @@ def differences(
                         + colors[channel, 2] * b
                         + (colors[channel, 3] - behind) * a
                     )
+    for index in range(n):
+        for _ in range(softness):
+            _blur(out[index], line)
+    out[0] += out[n]
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)

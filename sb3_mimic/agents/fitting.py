@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +52,8 @@ FIRST_EPS, SMALLEST_EPS, LARGEST_EPS = math.radians(1.5), math.radians(0.05), ma
 LARGEST_STEP, SMALLEST_STEP = math.radians(10), 3e-4
 # What is left unexplained where the pose is exact, in levels
 EXACT = 0.05
+# Pictures are so soft at most, see Photometry
+N_SOFTNESS = 6
 # Of the robot's pixels in a usual picture, in levels; a background may be far from what it is thought to be
 ROBOT_NOISE = 4.0
 # Pixels that differ by so many levels count as half explained
@@ -69,6 +70,7 @@ class Fit:
     :param x: The unknowns, shape (n,)
     :param cost: What is not explained, less what is not explained without a robot
     :param normal: How fast the picture changes with the unknowns: the matrix of the normal equations, shape (n, n)
+    :param seen: How fast the picture changes with each of the unknowns, squared, shape (n,)
     :param noise: Mean difference of the pixels that are believed, in levels
     :param photometry: The light
     :param background: What is behind the robot
@@ -77,6 +79,7 @@ class Fit:
     x: FloatArray
     cost: float
     normal: FloatArray
+    seen: FloatArray
     noise: float
     photometry: Photometry
     background: Background
@@ -124,7 +127,8 @@ class Search:
                 candidates = self.unknowns.clipped(x + steps * np.minimum(1.0, LARGEST_STEP / np.maximum(longest, 1e-9)))
                 costs = [self._cost(each, photometry, background, stage) for each in self.draw(candidates)]
                 inverse = np.linalg.pinv(basis)
-                fit = Fit(x, cost, inverse @ normal @ inverse.T, noise, photometry, background)
+                whole = inverse @ normal @ inverse.T
+                fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background)
                 least = int(np.argmin(costs))
                 moved = float(np.abs(candidates[least] - x).max())
                 if costs[least] < cost:
@@ -138,7 +142,7 @@ class Search:
                 basis = (vectors * lengths).T
                 if n_failed > 1 or moved < SMALLEST_STEP or (n_failed == 0 and noise < EXACT):
                     break
-        return Fit(x, min(cost, *costs), fit.normal, noise, photometry, background)
+        return replace(fit, x=x, cost=min(cost, *costs))
 
     def explained(self, fit: Fit) -> tuple[float, float, float, float]:
         """Returns what :func:`~sb3_mimic.agents.comparison.explained` does of a pose that was found."""
@@ -147,6 +151,13 @@ class Search:
         cutoff = EXPLAINED + fit.background.noise
         out, *_ = self._weighed(drawn, whole, 1, cutoff, fit.photometry, fit.background)
         return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
+
+    def shown(self, fit: Fit) -> Picture:
+        """Draws a pose before the background and in the light that were found, shape (height, width, 3)."""
+        drawn = self.draw(fit.x[None])[0].astype(np.float32)
+        behind = (1 - drawn[..., 3:] / 255) * fit.background.colors
+        shown: Picture = np.clip(drawn @ fit.photometry.colors.T + behind + 0.5, 0, 255).astype(np.uint8)
+        return shown
 
     def others(self, fit: Fit, n: int = N_TRIED) -> FloatArray:
         """
@@ -170,6 +181,13 @@ class Search:
             photometry = photometry_of(moments, photometry)
         return photometry
 
+    def softened(self, fit: Fit) -> Fit:
+        """Finds how soft a picture is, and returns the fit with that."""
+        drawn, stage = self.draw(fit.x[None])[0], COARSE_STAGES[-1]
+        lights = [replace(fit.photometry, softness=softness) for softness in range(N_SOFTNESS)]
+        costs = [self._cost(drawn, light, fit.background, replace(stage, n_blurs=0)) for light in lights]
+        return replace(fit, photometry=lights[int(np.argmin(costs))])
+
     def _weighed(
         self,
         pictures: Picture,
@@ -184,13 +202,13 @@ class Search:
         rows, columns = bottom - top, right - left
         out = np.empty((len(pictures) + 1, rows, columns, 3), np.float32)
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
-        differences(pictures, self.target.picture, background.colors, photometry.colors, n_blurs, box, out, line)
+        differences(pictures, self.target.picture, background.colors, photometry.colors, n_blurs, photometry.softness, box, out, line)
         coverage, is_known = pictures[0, top:bottom, left:right, 3], self.target.is_known[top:bottom, left:right]
         cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
 
     def _cost(self, drawn: Picture, photometry: Photometry, background: Background, stage: Stage) -> float:
-        box = box_of(drawn[None], stage.n_blurs + 1)
+        box = box_of(drawn[None], stage.n_blurs + photometry.softness + 1)
         return self._weighed(drawn[None], box, stage.n_blurs, stage.cutoff, photometry, background)[2]
 
     def _equations(
@@ -204,7 +222,7 @@ class Search:
             steps along the directions
         """
         n = len(basis)
-        box = box_of(pictures, stage.n_blurs + 1)
+        box = box_of(pictures, stage.n_blurs + photometry.softness + 1)
         out, weights, cost, rest = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, photometry, background)
         used = out[: n + 1]
         used[1:] -= out[n + 1 : 2 * n + 1]
@@ -213,10 +231,14 @@ class Search:
         flat = used.reshape(n + 1, -1)
         gram = (flat @ flat.T).astype(np.float64)
         noise = math.sqrt(rest / max(3 * float(np.vdot(weights, weights)), 1.0))
-        # What a translator read is believed as far as it says itself; Laplace's distribution has long tails
-        off = x - self.unknowns.estimate
-        prior = (noise + 0.1) ** 2 / (self.unknowns.scales * np.maximum(np.abs(off), self.unknowns.scales))
+        prior, off = self._prior(x, noise), x - self.unknowns.estimate
         return cost, noise, gram[1:, 1:] + basis @ (prior[:, None] * basis.T), gram[1:, 0] - basis @ (prior * off)
+
+    def _prior(self, x: FloatArray, noise: float) -> FloatArray:
+        """Returns how far what a translator read is believed: as far as it says itself. Laplace's distribution has long tails."""
+        scales = self.unknowns.scales
+        prior: FloatArray = (noise + 0.1) ** 2 / (scales * np.maximum(np.abs(x - self.unknowns.estimate), scales))
+        return prior
 
 
 def _solved(normal: FloatArray, slope: FloatArray, damping: float) -> FloatArray:

@@ -71,6 +71,10 @@ class Unknowns:
         """Returns the joint positions among the unknowns, shape (..., n_joints), in rad or m."""
         return x[..., : self.n_joints]
 
+    def camera(self, x: FloatArray) -> FloatArray | None:
+        """Returns the camera's numbers among the unknowns, scaled to [-1, 1], shape (7,); None where it does not move."""
+        return x[self.n_joints :] / CAMERA_UNIT if self.has_camera else None
+
     def view(self, x: FloatArray, width: int, height: int) -> Any:
         """
         Returns where the camera is.

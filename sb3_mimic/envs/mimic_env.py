@@ -12,7 +12,7 @@ from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.compositing import compose, downsample
-from sb3_mimic.envs.sight.photographer import Light, Photographer
+from sb3_mimic.envs.sight.photographer import Light, Photographer, checked_qpos
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
@@ -131,6 +131,23 @@ class MimicEnv(BaseEnv[RobotViewer]):
         """
         self.simulation.check_open()
         return self.photographer.photographs(qpos, view, with_coverage, light)
+
+    def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns the pose vector of joint positions, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :return: The pose, shape (goal_dim,)
+        :raises EnvArgumentError: When qpos has another shape or is not finite
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
+        try:
+            with self.simulation.preserved():
+                self.robot.reset(pose)
+                return self.goal.measure()
+        finally:
+            self.robot.resume()
 
     @property
     def joint_names(self) -> tuple[str, ...]:
