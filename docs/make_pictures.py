@@ -55,7 +55,7 @@ def walk(env_id: str) -> None:
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     for one in POSE_IDS:
-        if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse")):
+        if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse", "Wild")):
             portrait(one)
     for one in find_agents():
         if one in POSE_IDS:

@@ -25,7 +25,8 @@ def jit(function: FunctionT) -> FunctionT:
     try:
         compiled = compile_function(function)
     except RuntimeError:
-        numba.config.CACHE_DIR = str(_temporary_folder())
+        # Mypy does not see what numba makes of its environment variables
+        vars(numba.config)["CACHE_DIR"] = str(_temporary_folder())
         compiled = compile_function(function)
     return cast(FunctionT, compiled)
 

@@ -11,3 +11,10 @@ IMAGE_KEYS = (IMAGE, DESIRED_IMAGE)
 
 #: Which vector is to be read in which picture
 LABELS = {IMAGE: ACHIEVED_GOAL, DESIRED_IMAGE: DESIRED_GOAL}
+
+# Where the camera moves, poses together with where the camera is that sees them. They are told in the info
+ACHIEVED_VIEW = "achieved_view"
+DESIRED_VIEW = "desired_view"
+
+#: Which vector is to be read in which picture where the camera moves
+VIEW_LABELS = {IMAGE: ACHIEVED_VIEW, DESIRED_IMAGE: DESIRED_VIEW}

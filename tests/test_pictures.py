@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sb3_mimic.errors import OutputError, PictureError
-from sb3_mimic.pictures import AnimationWriter, files, read_truth, write_animation, write_picture, write_truth
+from sb3_mimic.pictures import AnimationWriter, enlarge, files, read_truth, shrink, write_animation, write_picture, write_truth
 from sb3_mimic.pictures.files import check_output, write_whole
 
 ENV_ID = "MimicReacher3D-v0"
@@ -107,14 +107,120 @@ def test_printers_colours_are_read(tmp_path):
     assert np.abs(files.read_picture(path, 64, 64).astype(int) - (200, 30, 30)).max() < 12
 
 
-def test_transparency_becomes_white_and_other_sizes_are_fitted(tmp_path):
+def test_transparency_becomes_white(tmp_path):
     path = tmp_path / "picture.png"
     Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(path)
     assert (files.read_picture(path, 64, 64) == 255).all()
-    Image.new("RGB", (200, 100), "blue").save(path)
-    fitted = files.read_picture(path, 64, 64)
-    assert (fitted[32, 32] == (0, 0, 255)).all()
-    assert (fitted[0, 32] == 255).all(), "the shape is kept: what is missing is white"
+    Image.new("RGBA", (64, 64), (255, 0, 0, 128)).save(path)
+    assert (files.read_picture(path, 64, 64) == (255, 127, 127)).all()
+    palette = Image.new("P", (64, 64), 1)
+    palette.putpalette([0, 0, 0, 0, 0, 255])
+    palette.save(path, transparency=1)
+    assert (files.read_picture(path, 64, 64) == 255).all()
+
+
+def scene(size: int = 120) -> np.ndarray:
+    """A robot of sorts before a white wall"""
+    rows, columns = np.mgrid[:size, :size] / size
+    picture = np.full((size, size, 3), 255, np.uint8)
+    picture[np.abs(rows - columns) < 0.1] = (200, 30, 40)
+    picture[(rows - 0.3) ** 2 + (columns - 0.7) ** 2 < 0.02] = (30, 90, 180)
+    return picture
+
+
+def read_from(array: np.ndarray, path, aspect: float = 1.0, **options) -> tuple[np.ndarray, list[str]]:
+    told: list[str] = []
+    Image.fromarray(array).save(path, **options)
+    return files.read_full_picture(path, aspect, told.append), told
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (90, 140, 60)])
+@pytest.mark.parametrize(
+    "bars",
+    [(0, 0, 60, 60), (0, 0, 0, 90), (45, 45, 0, 0), (0, 70, 0, 0), (30, 50, 80, 20)],
+    ids=["beside", "right", "letterbox", "below", "all around"],
+)
+def test_bars_around_a_picture_are_found_and_cut_off(bars, color, tmp_path):
+    """Whatever their colour; where that is the picture's own background, nothing of the robot is lost"""
+    picture = scene()
+    top, bottom, left, right = bars
+    framed = np.full((120 + top + bottom, 120 + left + right, 3), color, np.uint8)
+    framed[top : top + 120, left : left + 120] = picture
+    for name, options in (("picture.png", {}), ("picture.jpg", {"quality": 95, "subsampling": 0})):
+        read, told = read_from(framed, tmp_path / name, **options)
+        assert "bars" in told[0]
+        if color == (255, 255, 255):
+            # Nothing tells how far the picture goes, but the robot is all there
+            assert abs((read < 150).any(axis=-1).sum() - (picture < 150).any(axis=-1).sum()) < 100
+            continue
+        assert read.shape == picture.shape
+        # At bars JPEG smears a little
+        difference = np.abs(read.astype(int) - picture)
+        assert difference.max() == 0 if name.endswith("png") else difference[8:-8, 8:-8].mean() < 3
+
+
+def test_the_background_of_a_robot_is_no_bar(tmp_path):
+    """A picture of the right aspect is read as it is, however much of it is of one colour"""
+    for picture in (scene(), np.pad(scene(), ((40, 40), (40, 40), (0, 0)), constant_values=255), RED):
+        read, told = read_from(picture, tmp_path / "picture.png")
+        np.testing.assert_array_equal(read, picture)
+        assert told == []
+
+
+def test_other_aspects_keep_the_height_of_the_view_and_are_told(tmp_path):
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 255, (100, 180, 3)).astype(np.uint8)
+    read, told = read_from(wide, tmp_path / "wide.png")
+    np.testing.assert_array_equal(read, wide[:, 40:140])
+    assert told[0].endswith("wide.png: it is too wide, 180x100: its middle was used, 100x100. Cut it to the robot's own view.")
+    narrow = rng.integers(0, 255, (100, 60, 3)).astype(np.uint8)
+    narrow[:, 0], narrow[:, -1] = (10, 20, 30), (200, 210, 220)
+    read, told = read_from(narrow, tmp_path / "narrow.png")
+    np.testing.assert_array_equal(read[:, 20:80], narrow)
+    assert (read[:, :20] == (10, 20, 30)).all()
+    assert (read[:, 80:] == (200, 210, 220)).all()
+    assert "too narrow, 60x100" in told[0]
+    assert read_from(wide, tmp_path / "wide.png", aspect=1.8)[1] == []
+    with pytest.warns(UserWarning, match=r"wide\.png: it is too wide"):
+        assert files.read_picture(tmp_path / "wide.png", 64, 64).shape == (64, 64, 3)
+
+
+def test_pictures_are_read_at_their_own_resolution_up_to_a_bound(tmp_path):
+    for size, expected in ((40, 40), (480, 480), (1024, 1024), (1500, 1024), (3000, 1024)):
+        read, _ = read_from(scene(size), tmp_path / "picture.png")
+        assert read.shape == (expected, expected, 3)
+        small = files.read_picture(tmp_path / "picture.png", 64, 64)
+        assert small.shape == (64, 64, 3)
+        if size >= 480:
+            assert np.abs(small.astype(int) - shrink(scene(960), 64, 64)).mean() < 1
+
+
+def test_shrinking_takes_the_mean_of_exactly_the_area_of_a_pixel():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (48, 96, 3)).astype(np.uint8)
+    blocks = picture.reshape(16, 3, 24, 4, 3).mean(axis=(1, 3))
+    assert np.abs(shrink(picture, 24, 16) - blocks).max() <= 0.5 + 1e-9
+    # 7.5 pixels to one: as if each pixel were 2 x 2
+    larger = rng.integers(0, 255, (480, 480, 1)).astype(np.uint8)
+    exact = larger.repeat(2, axis=0).repeat(2, axis=1).reshape(64, 15, 64, 15, 1).mean(axis=(1, 3))
+    assert np.abs(shrink(larger, 64, 64) - exact).max() <= 0.5 + 1e-9
+    # The finest pattern that there is becomes grey, and no other pattern
+    stripes = np.zeros((480, 480, 3), np.uint8)
+    stripes[::2] = 255
+    grey = shrink(stripes, 64, 64)
+    assert np.ptp(grey.astype(int)) <= 255 / 7
+    assert shrink(RED, 64, 64) is not RED
+    assert shrink(picture, 300, 20).shape == (20, 300, 3)
+
+
+def test_small_pictures_are_shown_as_squares_and_larger_ones_smoothly():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, ::2] = 255
+    assert set(np.unique(enlarge(picture, 480))) == {0, 255}
+    smooth = enlarge(shrink(scene(480), 256, 256), 480)
+    assert smooth.shape == (480, 480, 3)
+    assert np.abs(smooth.astype(int) - scene(480)).mean() < 5
+    assert enlarge(scene(960), 480).shape == (480, 480, 3)
 
 
 def test_exif_orientation_is_honoured(tmp_path):

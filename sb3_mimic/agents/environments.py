@@ -12,7 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from sb3_mimic.agents.agent import Agent, Setting
 from sb3_mimic.errors import UnknownEnvError, UnreplayableRunError, UnsuitableEnvError
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import JOINTS, PoseLayout
 
 #: Option of a reset that lets an episode begin from where the robot stands
 KEEP_POSE = "keep_pose"
@@ -74,6 +74,30 @@ class Goals:
         """Changes the goal, and returns the environment's own observation, without the changes that wrappers make."""
         observation: dict[str, Any] = self.layers["ask_for"].ask_for(desired_goal, desired_image)
         return observation
+
+
+def layout_read(env: gym.Env[Any, Any], state_dim: int) -> PoseLayout:
+    """
+    Returns the layout of the vector whose first numbers a translator reads in pictures of an environment: a goal vector, read
+    as a whole or its joints alone, or, where the camera moves, one that is followed by where the camera is.
+
+    :param env: The environment, wrapped or not
+    :param state_dim: How many numbers are read
+    :return: The layout of that vector
+    :raises UnsuitableEnvError: When the environment has no goals, or there is nothing of that size to read
+    """
+    layout = Goals.of(env).layout
+    layer = _layer_with(env, "view_layout")
+    view_layout: PoseLayout | None = None if layer is None else layer.view_layout
+    if state_dim == layout.dim or (JOINTS in layout and layout[JOINTS].slice == slice(0, state_dim)):
+        return layout
+    if view_layout is not None and view_layout.dim == state_dim:
+        return view_layout
+    parts = ", ".join(f"{part.name} ({part.size})" for part in view_layout or layout)
+    raise UnsuitableEnvError(
+        f"The agent reads {state_dim} numbers in a picture, and a state of the environment has {parts}."
+        " Use the id that the agent was trained on."
+    )
 
 
 def has_goals(env: gym.Env[Any, Any]) -> bool:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.environments import Goals, Replay, has_goals, make_env, replay_of
+from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of
 from sb3_mimic.agents.imitation import follow
 from sb3_mimic.errors import InputError
 from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
@@ -253,21 +253,22 @@ def _measure_returns(agent: Agent, env: Env, name: str, n_episodes: int, show_pr
 
 def _measure_translator(agent: Agent, env: Env) -> dict[str, Any]:
     translator, goals = agent.translator, Goals.of(env)
+    layout = layout_read(env, translator.state_dim)
     read, true = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + N_READ_POSES):
         observation, _ = env.reset(seed=seed)
         read.append(translator.predict(observation[keys.DESIRED_IMAGE]))
-        true.append(goals.desired)
+        true.append(goals.desired if layout == goals.layout else env.get_wrapper_attr("desired_view"))
     poses, targets = np.array(read), np.array(true)
     durations = []
     for _ in range(N_TIMED_DECISIONS):
         start = time.perf_counter()
         if agent.reads_goal:
-            observation[keys.DESIRED_GOAL] = translator.predict(observation[keys.DESIRED_IMAGE])
+            observation[keys.DESIRED_GOAL] = translator.predict(observation[keys.DESIRED_IMAGE])[: goals.layout.dim]
         agent.act(observation)
         durations.append(1000 * (time.perf_counter() - start))
     results = {
         f"translator_{part.measure}": _measure(part.error(poses, targets), np.median if part.name == JOINTS else np.mean)
-        for part in goals.layout.leading(translator.state_dim)
+        for part in layout.leading(translator.state_dim)
     }
     return results | {"decision_ms": _measure(durations, np.median)}

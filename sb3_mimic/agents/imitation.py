@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.environments import KEEP_POSE, Goals, replay_of
+from sb3_mimic.agents.environments import KEEP_POSE, Goals, layout_read, replay_of
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pictures import caption, enlarge
-from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
+from sb3_mimic.pose import POINTS, PoseLayout
 from sb3_mimic.translator.base import Translator
 
 Picture = npt.NDArray[np.uint8]
@@ -45,7 +45,8 @@ class PictureReader:
     def __init__(self, translator: Translator, picture: Picture, layout: PoseLayout):
         self.translator = translator
         self.layout = layout
-        self.first_estimate: Pose = translator.predict(picture)
+        # Where the camera is may be read beside the pose
+        self.first_estimate: Pose = translator.predict(picture)[: layout.dim]
         self.estimate = self.first_estimate
 
     def refine(self, own_picture: Picture, own_pose: Pose) -> None:
@@ -60,7 +61,7 @@ class PictureReader:
             return
         if np.linalg.norm(self.layout[POINTS].distances(own_pose, self.estimate)) >= REFINING_DISTANCE:
             return
-        misreading = self.translator.predict(own_picture) - own_pose
+        misreading = self.translator.predict(own_picture)[: self.layout.dim] - own_pose
         corrected = self.first_estimate - misreading
         if self.layout[POINTS].distances(corrected, self.first_estimate).max() <= LARGEST_CORRECTION:
             self.estimate = self.estimate + CORRECTION_RATE * (corrected - self.estimate)
@@ -155,7 +156,7 @@ def imitate(
         _require_picture(picture, (translator.height, translator.width, translator.n_channels), index)
     observation, _ = env.reset(seed=0)
     for picture in pictures:
-        read = translator.predict(picture)
+        read = translator.predict(picture)[: goals.layout.dim]
         # Angles are all that is asked for
         observation = _ask_for(env, goals, np.pad(read, (0, goals.layout.dim - len(read))), picture, observation)
         estimate = goals.desired if len(read) < goals.layout.dim else read
@@ -191,15 +192,7 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
             " Make it with: gym.make(ID, render_mode='rgb_array')"
         )
     agent.require_fit(env.observation_space, env.action_space)
-    layout = goals.layout
-    is_read_whole = translator.state_dim == layout.dim
-    is_read_as_joints = JOINTS in layout and layout[JOINTS].slice == slice(0, translator.state_dim)
-    if not is_read_whole and not is_read_as_joints:
-        parts = ", ".join(f"{part.name} ({part.size})" for part in layout)
-        raise UnsuitableEnvError(
-            f"The agent reads {translator.state_dim} numbers in a picture, and a state of the environment has {parts}."
-            " Use the id that the agent was trained on."
-        )
+    layout_read(env, translator.state_dim)
     return goals
 
 

@@ -9,6 +9,8 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, loa
 
 # Frames per second of an animation
 FPS = 25
+# Of a photograph, in pixels
+MIN_SIZE = 36
 
 
 def add_commands(commands: Any) -> None:
@@ -17,6 +19,9 @@ def add_commands(commands: Any) -> None:
     add_env(photograph)
     add_packages(photograph)
     photograph.add_argument("--seed", type=int, default=0, help="which random pose (default: 0)")
+    photograph.add_argument(
+        "--size", type=positive, metavar="PIXELS", help="height of the picture, up to 1024 (default: as the robot sees itself)"
+    )
     photograph.add_argument("-o", "--output", type=Path, default=Path("pose.png"), help="a .png file (default: pose.png)")
     photograph.set_defaults(run=_photograph)
 
@@ -41,12 +46,43 @@ def _photograph(args: argparse.Namespace) -> None:
         goals = Goals.of(env)
         picture_size(env, keys.DESIRED_IMAGE)
         observation, _ = env.reset(seed=args.seed)
-        write_picture(args.output, observation[keys.DESIRED_IMAGE])
+        write_picture(args.output, _photograph_of(env, goals, observation[keys.DESIRED_IMAGE], args.size))
         pose = describe(env, goals.desired)
-        write_truth(args.output, args.env, goals.desired, pose)
+        write_truth(args.output, args.env, goals.desired, pose, _attribute(env, "renderer"))
         digits = unit_of(goals.layout)[1]
     truth = ", ".join(f"{name} {value:.{digits}f}" for name, value in pose.items())
     print(f"Wrote {args.output}, with the truth in it: {truth}")
+
+
+def _photograph_of(env: Any, goals: Any, own: Any, size: int | None) -> Any:
+    """
+    Returns a photograph of the target pose, of the size asked for, by the environment's own camera.
+
+    :raises InputError: When the size is out of range
+    :raises UnsuitableEnvError: When the environment takes no pictures of any size but its own
+    """
+    from dataclasses import replace
+
+    from sb3_mimic.errors import InputError, UnsuitableEnvError
+    from sb3_mimic.pictures.files import MAX_SIZE
+
+    height, width = own.shape[:2]
+    if size is None or size == height:
+        return own
+    if not min(size, size * width / height) >= MIN_SIZE or max(size, size * width / height) > MAX_SIZE:
+        raise InputError(f"A photograph must be {MIN_SIZE} to {MAX_SIZE} pixels high and wide, got --size {size}.")
+    photographs, camera = _attribute(env, "photographs"), _attribute(env, "camera")
+    if photographs is None or camera is None or "joints" not in goals.layout:
+        raise UnsuitableEnvError(
+            f"{env.spec.id if env.spec else env} takes pictures of {width}x{height} pixels only. Leave out --size {size}."
+        )
+    view = replace(camera, height=size, width=round(size * width / height))
+    return photographs(goals.layout.joints(goals.desired), view)
+
+
+def _attribute(env: Any, name: str) -> Any:
+    """Returns an attribute of an environment or of one of its wrappers, or None."""
+    return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
 
 
 def _imitate(args: argparse.Namespace) -> None:

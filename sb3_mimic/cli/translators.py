@@ -68,8 +68,8 @@ def _import_translator(args: argparse.Namespace) -> None:
 
 
 def _layout(agent: Any, env_id: str) -> Any:
-    """Returns the layout of the states that an agent reads."""
-    from sb3_mimic.agents.environments import Goals, make_env
+    """Returns the layout of the vector whose first numbers an agent reads."""
+    from sb3_mimic.agents.environments import layout_read, make_env
 
     with closing(make_env(agent, env_id, render_mode="rgb_array")) as env:
-        return Goals.of(env).layout
+        return layout_read(env, agent.translator.state_dim)

@@ -1,12 +1,15 @@
 """Makes an environment out of a body."""
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 from sb3_mimic import keys
 from sb3_mimic.envs.mimic_env import MimicEnv
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.fitting import fitted_view
 from sb3_mimic.envs.sight.photographer import photographer_of
+from sb3_mimic.envs.sight.randomization import SceneRandomization
 from sb3_mimic.envs.tasks.pose import PoseGoal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.tasks.terms import Weights
@@ -27,6 +30,7 @@ def pose_env(
     reward_weights: Weights | None = None,
     gravity: float | None = None,
     render_mode: str | None = None,
+    scene_randomization: SceneRandomization | Mapping[str, Any] | bool | None = None,
 ) -> MimicEnv:
     """
     Makes an environment that asks a robot for poses.
@@ -36,17 +40,22 @@ def pose_env(
     :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`
     :param gravity: Downward acceleration, in m/s^2; the body's own by default
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param scene_randomization: How far camera and light are moved at each reset: a
+        :class:`~sb3_mimic.envs.sight.randomization.SceneRandomization` or its arguments, or True for its defaults. By
+        default they stay where they are. The light of a body made of meshes always does.
     :return: The environment
     :raises BodyError: When there is no such body, or it cannot be built as it is described
+    :raises EnvArgumentError: When an argument has a value that is not allowed
     """
-    body = find_body(body)
+    body, randomization = find_body(body), SceneRandomization.of(scene_randomization)
     simulation = Simulation(gravity=body.gravity if gravity is None else gravity)
     robot = Robot(simulation, body)
     goal = PoseGoal(robot)
     reward = Reward(DEFAULT_REWARD if reward_weights is None else reward_weights, goal.layout)
     camera = Camera.of(fitted_view(robot) if body.camera is None else body.camera)
     photographer = photographer_of(robot, camera)
-    return MimicEnv(simulation, robot, goal, reward, camera, photographer, tuple(observation_keys), render_mode)
+    shown = tuple(observation_keys)
+    return MimicEnv(simulation, robot, goal, reward, camera, photographer, shown, render_mode, randomization)
 
 
 # Gymnasium asks the entry point which render modes there are, and so for rgb_array_list

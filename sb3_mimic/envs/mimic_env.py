@@ -1,7 +1,9 @@
 """The one environment: a robot that is asked to take a pose."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,20 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
+<<<<<<< HEAD
 from sb3_mimic.envs.sight.compositing import compose, downsample
 from sb3_mimic.envs.sight.photographer import Light, Photographer, checked_qpos
+=======
+from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster
+from sb3_mimic.envs.sight.randomization import (
+    N_CAMERA_PARAMETERS,
+    SceneRandomization,
+    Shot,
+    checked_parameters,
+    moved_view,
+)
+from sb3_mimic.envs.sight.stage import Stage
+>>>>>>> sight
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
@@ -22,6 +36,7 @@ from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
 from sb3_mimic.pictures.drawing import draw_lines
+from sb3_mimic.pictures.framing import shrink
 from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 
 # PyBullet lets no joint turn faster, in rad/s
@@ -29,6 +44,7 @@ MAX_VELOCITY = 100.0
 SUPERSAMPLING = 2
 # What the info of each step holds, whatever the reward
 ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
+UNMOVED = (0.0,) * N_CAMERA_PARAMETERS
 
 
 class MimicEnv(BaseEnv[RobotViewer]):
@@ -43,6 +59,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
     :param photographer: Takes the pictures
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param scene_randomization: How far camera and light are moved at each reset, or None
     :raises EnvArgumentError: For an unknown key or render mode
     """
 
@@ -58,6 +75,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         photographer: Photographer,
         observation_keys: tuple[str, ...] = keys.STATE_KEYS + keys.IMAGE_KEYS,
         render_mode: str | None = None,
+        scene_randomization: SceneRandomization | None = None,
     ):
         super().__init__(simulation, render_mode)
         unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
@@ -71,8 +89,12 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.reward = reward
         self.camera = camera
         self.photographer = photographer
+        #: How far the camera is moved at each reset, or None
+        self.camera_ranges = scene_randomization
         self.observation_keys = observation_keys
-        self._ghost: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
+        # Made when people first look
+        self._stage: Stage | None = None
+        self._ghost: npt.NDArray[np.uint8] | None = None
         joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
         bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
@@ -94,12 +116,16 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self._takes_pictures = self._compares_pictures or not shown.isdisjoint(keys.IMAGE_KEYS)
         # Goals that are not observed are told beside the observation, and so is what a reward asks for
         self._told = [key for key in (keys.ACHIEVED_GOAL, keys.DESIRED_GOAL) if key not in observation_keys]
+        if scene_randomization is not None:
+            self._told += [keys.ACHIEVED_VIEW, keys.DESIRED_VIEW]
         self._asked = [key for key in reward.reads if key not in ALWAYS_TOLD]
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
         self._achieved = goal.measure()
         self._desired = self._achieved
         self._image = self._desired_image = np.empty((0, 0, 3), np.uint8)
         self._pixel_error = 0.0
+        # How the robot itself, and its target, are seen in this episode
+        self._use_shots(Shot(UNMOVED), Shot(UNMOVED))
 
     @property
     def pose_layout(self) -> PoseLayout:
@@ -150,6 +176,45 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self.robot.resume()
 
     @property
+    def view_layout(self) -> PoseLayout | None:
+        """What a pose followed by where the camera is means; None where the camera stays"""
+        return None if self.camera_ranges is None else self.camera_ranges.layout(self.pose_layout)
+
+    @property
+    def achieved_view(self) -> npt.NDArray[np.float32]:
+        """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
+        return np.concatenate((self._achieved, self._scaled(self._own_shot)))
+
+    @property
+    def desired_view(self) -> npt.NDArray[np.float32]:
+        """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
+        return np.concatenate((self._desired, self._scaled(self._target_shot)))
+
+    def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """
+        Converts what is read of a camera.
+
+        :param scaled: The last numbers of a vector of :attr:`view_layout`, shape (..., 7)
+        :return: How the camera is moved, shape (..., 7): to the right, up and ahead, in m; turned to the right and up, and
+            rolled clockwise, in rad; and by which part its field of view is wider
+        :raises EnvArgumentError: When the shape is another, or the camera stays
+        """
+        ranges, scaled = self._moving_camera.ranges, np.asarray(scaled, np.float64)
+        if scaled.shape[-1:] != ranges.shape:
+            raise EnvArgumentError(f"What is read of a camera are 7 numbers, shape (..., 7), got shape {scaled.shape}.")
+        return scaled * ranges
+
+    def view_of(self, parameters: Sequence[float] | npt.NDArray[np.floating]) -> View:
+        """
+        Moves the camera.
+
+        :param parameters: How, as :meth:`camera_parameters` gives it, shape (7,)
+        :return: Where it is then
+        :raises EnvArgumentError: When they are no 7 finite numbers, or leave no field of view
+        """
+        return moved_view(self.camera, parameters)
+
+    @property
     def joint_names(self) -> tuple[str, ...]:
         """Names of the joints, in the order of a pose"""
         return tuple(self.robot.body.joints)
@@ -170,13 +235,19 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
         :param seed: Seed of the random numbers
         :param options: ``"desired_goal"``: a pose to ask for, shape (goal_dim,). ``"desired_image"``: a picture,
-            shape (height, width, 3), uint8, to show in place of a photograph of that pose.
+            shape (height, width, 3), uint8, to show in place of a photograph of that pose. Where the camera moves,
+            ``"camera"``: from where both pictures are taken, shape (7,), see :meth:`view_of`.
         :return: Observation and info
         :raises EnvArgumentError: For an unknown option, a wrong shape or type, or numbers that are not finite
         """
-        options = checked_options(options or {}, self._picture_shape)
+        options = checked_options(options or {}, self._picture_shape, () if self.camera_ranges is None else ("camera",))
+        camera = None if options.get("camera") is None else checked_parameters(options["camera"])
         self._restart(seed)
         self.robot.release_motors()
+        if self.camera_ranges is not None:
+            shots = [self.camera_ranges.draw(self.np_random, self.photographer.can_light) for _ in range(2)]
+            # What else is drawn does not depend on what is asked for
+            self._use_shots(*(shots if camera is None else [replace(shot, camera=camera) for shot in shots]))
 
         self.goal.randomise(self.np_random)
         if "desired_goal" in options:
@@ -270,7 +341,9 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def run_state(self) -> dict[str, Any]:
         """Returns all that the future of a running episode depends on, as plain numbers and arrays."""
+        moved = {} if self.camera_ranges is None else {"shots": [self._own_shot.run_state(), self._target_shot.run_state()]}
         return {
+            **moved,
             "world": self.simulation.to_bytes(),
             "picture_parity": self.simulation.n_pictures % 2,
             "np_random": self.np_random.bit_generator.state,
@@ -290,6 +363,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.robot.resume()
         self.np_random.bit_generator.state = state["np_random"]
         self._achieved, self._desired = state["achieved"], state["desired"]
+        if self.camera_ranges is not None:
+            self._use_shots(*map(Shot.from_run_state, state["shots"]))
         self._desired_image, self._ghost = state["desired_image"], None
         self._look()
         # Every other picture of TinyRenderer may be a shade off, in one pixel of a thousand frames: keep the rhythm
@@ -302,14 +377,32 @@ class MimicEnv(BaseEnv[RobotViewer]):
         Draws poses as lines over a picture of this environment's camera.
 
         :param picture: Shape (height, width, 3)
-        :param poses: Pose vectors by their names, shape (goal_dim,) each
+        :param poses: Pose vectors by their names, shape (goal_dim,) each, or, where the camera moves, followed by where it
+            is, shape (goal_dim + 7,)
         :return: The picture enlarged, with the lines and a legend
         """
-        lines = {
-            name: [self.camera.project(limb) for limb in self.robot.limbs(self.pose_layout.keypoints(pose))]
-            for name, pose in poses.items()
-        }
+        lines = {}
+        for name, pose in poses.items():
+            camera = self.camera
+            if len(pose) > self.pose_layout.dim:
+                camera = Camera.of(self.view_of(self.camera_parameters(pose[self.pose_layout.dim :])))
+            lines[name] = [camera.project(limb) for limb in self.robot.limbs(self.pose_layout.keypoints(pose))]
         return draw_lines(picture, lines)
+
+    @property
+    def _moving_camera(self) -> SceneRandomization:
+        if self.camera_ranges is None:
+            raise EnvArgumentError("The camera of this environment stays. It moves with scene_randomization=True.")
+        return self.camera_ranges
+
+    def _use_shots(self, own: Shot, target: Shot) -> None:
+        """Takes the robot's own frames, and those of its target, in these ways from now on."""
+        self._own_shot, self._target_shot = own, target
+        self._own_view, self._target_view = self.view_of(own.camera), self.view_of(target.camera)
+
+    def _scaled(self, shot: Shot) -> npt.NDArray[np.float32]:
+        """Returns how a camera is moved, as it is to be read, shape (7,)."""
+        return (np.array(shot.camera) / self._moving_camera.ranges).astype(np.float32)
 
     def _load(self) -> None:
         self.robot.load()
@@ -325,26 +418,31 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self._desired = self.goal.measure()
         self._ghost = None
         if self._takes_pictures:
-            self._desired_image = self.photographer.look() if image is None else image.copy()
+            taken = self.photographer.look(self._target_view, self._target_shot.light) if image is None else image.copy()
+            self._desired_image = taken
 
     def _look(self) -> None:
         """Takes the robot's own frame, where it is needed, and compares it with the picture of the target."""
         if self._takes_pictures:
-            self._image = self.photographer.look()
+            self._image = self.photographer.look(self._own_view, self._own_shot.light)
         if self._compares_pictures:
             difference = (self._image.astype(np.float32) - self._desired_image).ravel() / 255
             self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
-        """Returns the robot with its target as a translucent ghost, shape (480, 480, 3)."""
-        size = PICTURE_SIZE * SUPERSAMPLING
-        camera = Camera(self.camera.eye, self.camera.target, self.camera.up, self.camera.fov, size, size)
+        """Returns the robot with its target as a translucent ghost, seen as in its own pictures, shape (480, 480, 3)."""
+        view = replace(self.camera, width=PICTURE_SIZE, height=PICTURE_SIZE)
+        self._stage = self._stage or Stage.of(self.robot)
         if self._ghost is None:
-            with self.simulation.preserved():
-                self.goal.place(self._desired)
-                self._ghost = camera.render_with_mask(self.simulation)
-            self.robot.resume()
-        return downsample(compose(*camera.render_with_mask(self.simulation), *self._ghost), SUPERSAMPLING)
+            self._ghost = self._layer(self.pose_layout.joints(self._desired), view)
+        return self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+
+    def _layer(self, qpos: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.uint8]:
+        """Draws the robot with its coverage, smoothly whatever draws it."""
+        if isinstance(self.photographer, RayCaster):
+            return self.photographer.photographs(qpos, view, with_coverage=True)
+        larger = replace(view, width=SUPERSAMPLING * view.width, height=SUPERSAMPLING * view.height)
+        return shrink(self.photographer.photographs(qpos, larger, with_coverage=True), view.width, view.height)
 
     def _observe(self) -> Observation:
         return {key: PARTS[key](self) for key in self.observation_keys}
@@ -365,6 +463,8 @@ PARTS: dict[str, Callable[[MimicEnv], Any]] = {
     keys.DESIRED_GOAL: lambda env: env._desired.copy(),
     keys.IMAGE: lambda env: env._image,
     keys.DESIRED_IMAGE: lambda env: env._desired_image.copy(),
+    keys.ACHIEVED_VIEW: lambda env: env.achieved_view,
+    keys.DESIRED_VIEW: lambda env: env.desired_view,
     "pixel_error": lambda env: env._pixel_error,
     "qpos": lambda env: env.robot.qpos.copy(),
     "contacts": lambda env: env.robot.contacts(),

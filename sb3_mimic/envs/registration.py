@@ -28,6 +28,7 @@ _MODES: dict[str, dict[str, Any]] = {
     "Pixels": {"observation_keys": keys.IMAGE_KEYS},
     "Fused": {"observation_keys": (keys.OBSERVATION, keys.ACHIEVED_GOAL, *keys.IMAGE_KEYS)},
     "Sparse": {"observation_keys": keys.STATE_KEYS, "reward_weights": {"sparse": 1.0}},
+    "Wild": {"scene_randomization": True},
 }
 
 POSE_IDS = tuple(f"{body}{mode}-v0" for body in _BODIES for mode in _MODES)
@@ -38,8 +39,8 @@ ENV_IDS = (*POSE_IDS, WALK_ID)
 
 def register_body(name: str, body: "Body | str", max_episode_steps: int = MAX_EPISODE_STEPS) -> tuple[str, ...]:
     """
-    Registers a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0`` and
-    ``<name>Sparse-v0``. To register the same body again does nothing.
+    Registers a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0``,
+    ``<name>Sparse-v0`` and ``<name>Wild-v0``. To register the same body again does nothing.
 
     :param name: Letters, digits and underscores; first a letter
     :param body: What the robot is made of, or where that is found: ``"module:NAME"``

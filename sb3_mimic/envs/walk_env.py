@@ -1,6 +1,7 @@
 """The environment of the walking humanoid: no goal to reach, every metre ahead pays."""
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from gymnasium import spaces
 
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
+from sb3_mimic.envs.models.kinematics import Kinematics
 from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.sight.scene import Scene
+from sb3_mimic.envs.sight.stage import Stage, layer_of
 from sb3_mimic.envs.tasks.terms import Weights
 from sb3_mimic.envs.tasks.walk import DEFAULT_REWARD, FALLEN_HEIGHT, STANDING_HEIGHT, WalkReward
 from sb3_mimic.envs.viewer import WalkViewer
@@ -31,6 +35,15 @@ STRIDE = 0.6755
 JOINT_VELOCITY_SCALE = 0.1
 TRUNK_BOUND, JOINT_BOUND = 10.0, 5.0
 CAMERA_OFFSET, CAMERA_HEIGHT, FOV = (1.2, -3.2, 0.5), 0.9, 45.0
+# No part of the walker is farther from there, in m
+EXTENT = 1.5
+
+
+@cache
+def _scene() -> Scene:
+    """Returns what is to be seen of the walker."""
+    model = Walker.model()
+    return Scene(model, Kinematics(model, tuple(JOINTS)))
 
 
 class WalkEnv(BaseEnv[WalkViewer]):
@@ -143,7 +156,9 @@ class WalkEnv(BaseEnv[WalkViewer]):
 
     def _picture(self) -> npt.NDArray[np.uint8]:
         """Returns the walker from beside, shape (480, 480, 3)."""
-        return self._camera().render(self.simulation)
+        x, y, _ = self.walker.position
+        stage = Stage(floor=0.0, middle=(x, y, CAMERA_HEIGHT), radius=EXTENT)
+        return stage.show(self._camera(), layer_of(_scene(), np.array(self.walker.qpos), self.walker.base))
 
     def _open_window(self) -> WalkViewer:
         return WalkViewer()

@@ -85,7 +85,10 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
             given += f" --{name.replace('_', '-')} {pairs}"
     packages = " ".join(_packages(arguments))
     command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages {packages}{given}"
-    return f"Trained{effort} by\n\n{first}    {command}"
+    note = ""
+    if measures.get("without_optimizers"):
+        note = "\n\nThe states of its optimisers are left out: when training goes on from here, they begin anew."
+    return f"Trained{effort} by\n\n{first}    {command}{note}"
 
 
 def _packages(arguments: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from sb3_mimic.pictures.framing import shrink
+
 Picture = npt.NDArray[np.uint8]
 
 LINE_COLORS = ("black", "magenta", "teal")
+# Enlarged this often or more, pixels are shown as the squares that they are
+CRISP = 4.0
 
 
 def draw_lines(
@@ -22,7 +26,7 @@ def draw_lines(
     :param size: Height and width of the result, in pixels
     :return: Shape (size, size, 3)
     """
-    canvas = Image.fromarray(picture).resize((size, size), Image.Resampling.NEAREST)
+    canvas = Image.fromarray(_scaled(picture, size, size))
     pen = ImageDraw.Draw(canvas)
     for row, ((name, group), color) in enumerate(zip(lines.items(), LINE_COLORS, strict=False)):
         for line in group:
@@ -32,9 +36,22 @@ def draw_lines(
 
 
 def enlarge(picture: Picture, height: int) -> Picture:
-    """Returns the picture with that height, its pixels as crisp squares."""
-    width = round(picture.shape[1] * height / picture.shape[0])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+    """
+    Scales a picture to a height that people see well.
+
+    :param picture: Shape (any height, any width, 3)
+    :param height: Of the result, in pixels
+    :return: The picture with that height: the pixels of a small one as crisp squares, larger ones smooth
+    """
+    return _scaled(picture, round(picture.shape[1] * height / picture.shape[0]), height)
+
+
+def _scaled(picture: Picture, width: int, height: int) -> Picture:
+    factor = height / picture.shape[0]
+    if factor < 1:
+        return shrink(picture, width, height)
+    resampling = Image.Resampling.NEAREST if factor >= CRISP else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize((width, height), resampling))
 
 
 def caption(picture: Picture, text: str) -> Picture:

@@ -1,9 +1,10 @@
 """Reads pictures from files that cannot be trusted, and writes them as PNG, GIF or MP4."""
 
 import io
+import math
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -15,11 +16,16 @@ from PIL import GifImagePlugin, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from sb3_mimic.errors import OutputError, PictureError
+from sb3_mimic.pictures.framing import framed, shrink
 
 Picture = npt.NDArray[np.uint8]
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 40_000_000
+# Pictures with more pixels are reduced by a whole factor before anything else, which takes less memory
+MAX_EXACT = 4_000_000
+# What is read of a picture is at most so many pixels wide and high
+MAX_SIZE = 1024
 ANIMATIONS = (".gif", ".mp4")
 # A GIF's one palette is taken from so many frames, each reduced by this factor along both sides
 PALETTE_FRAMES, PALETTE_STRIDE = 8, 2
@@ -28,17 +34,46 @@ N_COLORS = 256
 GREY_STEP = 257
 
 
-def read_picture(path: str | Path, width: int, height: int) -> Picture:
+def read_picture(path: str | Path, width: int, height: int, tell: Callable[[str], None] = warnings.warn) -> Picture:
     """
-    Reads a PNG or JPEG, turned as its EXIF data say, without transparency, and resized.
+    Reads a PNG or JPEG, turned as its EXIF data say, on white where it is transparent, framed as a robot's own pictures are,
+    and scaled to their size.
 
     :param path: The file
     :param width: Of the result, in pixels
     :param height: Of the result, in pixels
+    :param tell: Is handed a sentence where the picture had another aspect; it says what became of it
+    :return: Shape (height, width, 3)
+    :raises PictureError: When the file is missing, is neither PNG nor JPEG, is truncated or too large
+    """
+    return shrink(read_full_picture(path, width / height, tell), width, height)
+
+
+def read_full_picture(path: str | Path, aspect: float = 1.0, tell: Callable[[str], None] = warnings.warn) -> Picture:
+    """
+    Reads a PNG or JPEG as :func:`read_picture` does, at its own resolution, at most 1024 pixels wide and high.
+
+    :param path: The file
+    :param aspect: Width by height of the result; bars around the picture are found and cut off, see
+        :func:`~sb3_mimic.pictures.framing.framed`
+    :param tell: Is handed a sentence where the picture had another aspect; it says what became of it
     :return: Shape (height, width, 3)
     :raises PictureError: When the file is missing, is neither PNG nor JPEG, is truncated or too large
     """
     path = Path(path)
+    upright = _decoded(path)
+    on_white = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    if upright.width * upright.height > MAX_EXACT:
+        on_white = on_white.reduce(math.ceil(math.sqrt(upright.width * upright.height / MAX_EXACT)))
+    picture, change = framed(np.array(on_white), aspect)
+    if change:
+        tell(f"{path}: {change}.")
+    reduction = max(1.0, max(picture.shape) / MAX_SIZE)
+    return shrink(picture, max(1, round(picture.shape[1] / reduction)), max(1, round(picture.shape[0] / reduction)))
+
+
+def _decoded(path: Path) -> Image.Image:
+    """Reads a PNG or JPEG, turned as its EXIF data say, in mode RGBA; raises :class:`PictureError` for whatever else it is."""
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -56,7 +91,7 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
                         f"{path} has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS // 10**6} million are"
                         " decoded. Make it smaller."
                     )
-                upright = to_rgba(ImageOps.exif_transpose(picture))
+                return to_rgba(ImageOps.exif_transpose(picture))
     except FileNotFoundError as error:
         raise PictureError(f"There is no file {path}.") from error
     except UnidentifiedImageError as error:
@@ -67,10 +102,6 @@ def read_picture(path: str | Path, width: int, height: int) -> Picture:
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"{path} cannot be decoded: {error}. It may be truncated; save it again.") from error
-    on_white = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
-    if on_white.size != (width, height):
-        on_white = ImageOps.pad(on_white, (width, height), Image.Resampling.BOX, color="white")
-    return np.array(on_white)
 
 
 def to_rgba(picture: Image.Image) -> Image.Image:

@@ -17,7 +17,13 @@ FIELD = "sb3_mimic.truth"
 FORMER_ENTRIES = {"env", "pose", "joints_deg"}
 
 
-def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating], values: dict[str, float]) -> Path:
+def write_truth(
+    picture: str | Path,
+    env_id: str,
+    pose: npt.NDArray[np.floating],
+    values: dict[str, float],
+    renderer: str | None = None,
+) -> Path:
     """
     Writes the true pose into a photograph. No other file is made or touched.
 
@@ -25,6 +31,7 @@ def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating]
     :param env_id: Where it was taken
     :param pose: The pose vector in it
     :param values: What people want to know of it, such as joint angles in deg, by their names
+    :param renderer: What drew it, as the environment's ``renderer`` tells
     :return: The file written: the photograph
     :raises PictureError: When there is no such PNG
     :raises OutputError: When it cannot be written
@@ -34,7 +41,9 @@ def write_truth(picture: str | Path, env_id: str, pose: npt.NDArray[np.floating]
             content = np.array(opened.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"{picture} is no photograph to write a truth into: {error}") from error
-    truth = {"env": env_id, "pose": [float(x) for x in pose], "values": values}
+    truth: dict[str, Any] = {"env": env_id, "pose": [float(x) for x in pose], "values": values}
+    if renderer is not None:
+        truth["renderer"] = renderer
     write_picture(picture, content, {FIELD: json.dumps(truth)})
     return Path(picture)
 
@@ -68,6 +77,18 @@ def read_truth(picture: str | Path, env_id: str, dim: int) -> npt.NDArray[np.flo
             f"{source} must hold {dim} finite numbers under 'pose', got shape {pose.shape}. Delete or repair it."
         )
     return pose
+
+
+def read_renderer(picture: str | Path) -> str | None:
+    """
+    Reads what drew a photograph.
+
+    :param picture: A picture
+    :return: The name and version of the renderer, or None where the picture does not tell
+    """
+    content = _parsed(read_texts(picture).get(FIELD))
+    renderer = None if content is None else content.get("renderer")
+    return renderer if isinstance(renderer, str) else None
 
 
 def former_truth_path(picture: str | Path) -> Path:

@@ -22,6 +22,8 @@ from sb3_mimic.translator.training import default_n_threads, fit, read_dataset, 
 
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
+# Attributes by which an environment says what its labels mean: of a pose, and of a pose and where the camera is
+LAYOUTS = ("pose_layout", "view_layout")
 
 
 def one_cycle(progress: float, warm_up: float = 0.15) -> float:
@@ -145,7 +147,8 @@ class TranslatorCallback(BaseCallback):
         self.labels = Labels(self.training_env, self.read_labels.values())
         self.source = self._make_source()
         venv = self.training_env
-        self.layout = venv.get_attr("pose_layout", indices=0)[0] if venv.has_attr("pose_layout") else None
+        layouts = [venv.get_attr(name, indices=0)[0] for name in LAYOUTS if venv.has_attr(name)]
+        self.layouts = [layout for layout in layouts if isinstance(layout, PoseLayout)]
         self._can_draw = venv.has_attr("draw_poses")
 
     def _make_source(self) -> FrameSource:
@@ -211,7 +214,7 @@ class TranslatorCallback(BaseCallback):
 
     def _layout_of(self, size: int) -> PoseLayout | None:
         """Returns the layout of a vector of this size, where the environment gives it, or None."""
-        return self.layout if isinstance(self.layout, PoseLayout) and self.layout.dim == size else None
+        return next((layout for layout in self.layouts if layout.dim == size), None)
 
     def _on_rollout_start(self) -> None:
         if self.rollout_buffer is not None:

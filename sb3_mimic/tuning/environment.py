@@ -23,12 +23,14 @@ class Offer:
     :param layout: What its pose vectors mean, or None where it measures no poses
     :param n_actions: Size of its action vector, or 0 where actions are no vectors
     :param takes_weights: Whether it can be made with other weights of its reward
+    :param view_layout: What its poses with where the camera is mean, or None where the camera stays
     """
 
     keys: frozenset[str]
     layout: PoseLayout | None
     n_actions: int
     takes_weights: bool
+    view_layout: PoseLayout | None = None
 
     @property
     def is_scored_by_pose(self) -> bool:
@@ -48,12 +50,14 @@ def probe(env_id: str, env_kwargs: dict[str, Any] | None = None) -> Offer:
     env = spec.make(**(env_kwargs or {}))
     try:
         space, actions = env.observation_space, env.action_space
-        layout = env.get_wrapper_attr("pose_layout") if env.has_wrapper_attr("pose_layout") else None
+        layout, view_layout = (
+            env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None for name in ("pose_layout", "view_layout")
+        )
     finally:
         env.close()
     observed = frozenset(space.spaces) if isinstance(space, spaces.Dict) else frozenset()
     n_actions = actions.shape[0] if isinstance(actions, spaces.Box) and actions.shape else 0
-    return Offer(observed, layout, n_actions, _takes_weights(spec))
+    return Offer(observed, layout, n_actions, _takes_weights(spec), view_layout)
 
 
 def _takes_weights(spec: gym.envs.registration.EnvSpec) -> bool:

@@ -51,8 +51,10 @@ class GoalFromPicture(gym.Wrapper[Any, Any, Any, Any]):
         if self._read is None:
             return observation
         # Where only the first parts of a state are read, the rest is known
-        rest = observation[keys.DESIRED_GOAL][len(self._read) :]
-        return {**observation, keys.DESIRED_GOAL: np.concatenate([self._read, rest])}
+        goal = observation[keys.DESIRED_GOAL]
+        # And where the camera is, which may be read too, is not part of a goal
+        read = self._read[: len(goal)]
+        return {**observation, keys.DESIRED_GOAL: np.concatenate([read, goal[len(read) :]])}
 
 
 class Examination:

@@ -14,6 +14,7 @@ from sb3_mimic.tuning.environment import REWARD_WEIGHTS, Offer
 
 # Ids without an entry of their own take that of the id of this robot that shows and pays the same
 MODEL = "MimicReacher3D"
+SCENE_RANDOMIZATION = "scene_randomization"
 
 
 def read_entries(file: Path) -> dict[str, dict[str, Any]]:
@@ -59,7 +60,8 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
     weights = gym.spec(env_id).kwargs.get(REWARD_WEIGHTS)
     for spec in gym.registry.values():
         observed = frozenset(spec.kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS))
-        if spec.id.startswith(MODEL) and observed == offer.keys:
+        is_wild = spec.kwargs.get(SCENE_RANDOMIZATION) is not None
+        if spec.id.startswith(MODEL) and observed == offer.keys and is_wild == (offer.view_layout is not None):
             theirs = spec.kwargs.get(REWARD_WEIGHTS)
             if theirs in (None, weights):
                 found[theirs == weights] = spec.id

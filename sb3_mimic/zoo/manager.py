@@ -3,7 +3,8 @@
 import copy
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from pprint import pprint
 from typing import Any
@@ -26,7 +27,7 @@ from sb3_mimic.errors import (
 from sb3_mimic.pose import JOINTS
 from sb3_mimic.runs.arguments import read_hyperparameters
 from sb3_mimic.runs.shipped import hyperparams_file
-from sb3_mimic.tuning.environment import probe
+from sb3_mimic.tuning.environment import Offer, probe
 from sb3_mimic.zoo.entries import algorithms_of, entry_for, our_entry, read_entries, similar_id
 
 Entry = dict[str, Any]
@@ -133,10 +134,10 @@ class MimicZooManager(exp_manager.ExperimentManager):
         if not str(hyperparams.get("policy")).startswith(POLICIES) or not isinstance(policy_kwargs, dict):
             return
         offer = probe(self.env_name.gym_id, {**(hyperparams.get("env_kwargs") or {}), **self.env_kwargs})
-        is_hidden = keys.IMAGE in offer.keys and keys.ACHIEVED_GOAL not in offer.keys
-        if not is_hidden or offer.layout is None or JOINTS not in offer.layout or offer.layout[JOINTS].size == offer.n_actions:
+        state_dim = _hidden_state_dim(offer, policy_kwargs.get("labels") or keys.LABELS)
+        if state_dim in (None, offer.n_actions):
             return
-        translator_kwargs = {"state_dim": offer.layout[JOINTS].size, **(policy_kwargs.get("translator_kwargs") or {})}
+        translator_kwargs = {"state_dim": state_dim, **(policy_kwargs.get("translator_kwargs") or {})}
         for each in (hyperparams, saved):
             each["policy_kwargs"] = {**policy_kwargs, "translator_kwargs": translator_kwargs}
 
@@ -178,6 +179,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
         :param model: The model
         :raises InterruptedRunError: When a worker of the vectorised environment has died
         """
+        if self.continue_training and not _has_optimizer_states(model):
+            print(f"{self.trained_agent} comes without the states of its optimisers: they begin anew.")
         if self._run_state() is None:
             super().learn(model)
             return
@@ -225,6 +228,23 @@ class MimicZooManager(exp_manager.ExperimentManager):
         Worker(self, self.entry).optimize()
 
 
+def _hidden_state_dim(offer: Offer, labels: Mapping[str, str]) -> int | None:
+    """
+    Returns how many numbers a translator reads where the observation does not tell.
+
+    :param offer: What the environment offers
+    :param labels: The vector that is read in each picture
+    :return: All of a pose with where the camera is, or the joints of a pose; None where the observation tells
+    """
+    if keys.IMAGE not in offer.keys:
+        return None
+    if offer.view_layout is not None and set(labels.values()) <= set(keys.VIEW_LABELS.values()):
+        return offer.view_layout.dim
+    if keys.ACHIEVED_GOAL in offer.keys or offer.layout is None or JOINTS not in offer.layout:
+        return None
+    return offer.layout[JOINTS].size
+
+
 def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
     """Saves the running statistics of the best model whenever there is a new one, beside what is done then anyway."""
     on_new_best = CallbackList([BestStatisticsCallback(folder)])
@@ -232,3 +252,9 @@ def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
         on_new_best.callbacks.insert(0, evaluation.callback_on_new_best)
     on_new_best.parent = evaluation
     evaluation.callback_on_new_best = on_new_best
+
+
+def _has_optimizer_states(model: BaseAlgorithm) -> bool:
+    """Whether an optimiser of a model has moved anything yet."""
+    names = [name for name in model._get_torch_save_params()[0] if "optimizer" in name]
+    return any(attrgetter(name)(model).state for name in names)

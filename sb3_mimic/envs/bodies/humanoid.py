@@ -55,6 +55,6 @@ def _person(name: str, sides: tuple[str, ...], camera: View) -> Body:
 
 
 #: A person's torso and left arm: two hinges in the shoulder, one in the elbow
-HALF_HUMANOID = _person("half_humanoid", ("left",), View(eye=(1.0, 0.6, 0.5), target=(0.0, 0.25, 0.2), up=(0, 0, 1), fov=64))
+HALF_HUMANOID = _person("half_humanoid", ("left",), View(eye=(1.0, 0.6, 0.5), target=(0.0, 0.25, 0.2), up=(0, 0, 1), fov=67))
 #: A person's torso and both arms: two hinges in each shoulder, one in each elbow
-HUMANOID = _person("humanoid", ("left", "right"), View(eye=(1.1, 0.0, 0.5), target=(0.0, 0.0, 0.2), up=(0, 0, 1), fov=80))
+HUMANOID = _person("humanoid", ("left", "right"), View(eye=(1.1, 0.0, 0.5), target=(0.0, 0.0, 0.2), up=(0, 0, 1), fov=84))

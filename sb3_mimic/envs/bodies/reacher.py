@@ -28,7 +28,7 @@ def _reacher_plane() -> Body:
         limbs=(("upper_arm", "elbow", "hand"),),
         max_torque=(1.0, 0.5),
         friction=0.01,
-        camera=View(eye=(0, 0, 1.2), target=(0, 0, 0), up=(0, 1, 0), fov=41),
+        camera=View(eye=(0, 0, 1.2), target=(0, 0, 0), up=(0, 1, 0), fov=42.5),
         gravity=0.0,
     )
 
@@ -48,7 +48,7 @@ def _reacher_3d() -> Body:
         limbs=(("upper_arm", "elbow", "hand"),),
         max_torque=(6.0, 10.0, 4.0),
         friction=0.1,
-        camera=View(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=74),
+        camera=View(eye=(0.8, -0.6, 0.55), target=(0.12, 0.0, 0.06), up=(0, 0, 1), fov=76),
     )
 
 
@@ -78,7 +78,7 @@ def _reacher_6d() -> Body:
         max_torque=(8.0, 12.0, 4.0, 5.0, 0.8, 0.8),
         friction=(0.15, 0.2, 0.08, 0.1, 0.03, 0.03),
         # The arm reaches all around its shoulder
-        camera=View(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=67),
+        camera=View(eye=(1.0, -0.35, 0.65), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=72),
     )
 
 

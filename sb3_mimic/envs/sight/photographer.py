@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 
 WHITE = (255.0, 255.0, 255.0)
-N_RAYS = 8
+N_RAYS = 16
 # Rays of a pixel stand in no two rows or columns together: edges that are nearly upright or level are as smooth as others.
 # About the golden section of their number, and coprime to it
 _STEPS = {1: 1, 4: 3, 5: 3, 8: 5, 12: 7, 16: 9, 25: 16, 32: 19}
@@ -61,9 +61,18 @@ class Photographer(Protocol):
 
     #: What draws, and which version of it
     name: str
+    #: Whether the light can be changed
+    can_light: bool
 
-    def look(self) -> Picture:
-        """Returns a picture of the robot where it is, shape (height, width, 3)."""
+    def look(self, view: View | None = None, light: Light | None = None) -> Picture:
+        """
+        Takes a picture of the robot where it is.
+
+        :param view: From where; by default from where the robot's own camera stands
+        :param light: Another light
+        :return: The picture, shape (height, width, 3)
+        :raises EnvArgumentError: When the light cannot be changed
+        """
 
     def photographs(
         self,
@@ -108,6 +117,7 @@ class RayCaster:
     """
 
     name = NAME
+    can_light = True
 
     def __init__(self, robot: Robot, view: View, scene: Scene, light: Light = DAYLIGHT, n_rays: int = N_RAYS):
         self.robot, self.view, self.scene, self.light = robot, view, scene, light
@@ -126,15 +136,11 @@ class RayCaster:
             255.0 * scene.colors,
         )
         self._base = kinematics.places[:1]
-        self._camera = camera_arrays([view])
         self._lamp = light.vector[None], np.array([light.ambient])
         self._white = np.array(WHITE)
 
-    def look(self) -> Picture:
-        out = np.empty((1, self.view.height, self.view.width, 3), np.uint8)
-        qpos = self.robot.qpos[None]
-        draw(qpos, self._base, *self._shapes, *self._camera, *self._lamp, self._white, self._pattern, out)
-        return out[0]
+    def look(self, view: View | None = None, light: Light | None = None) -> Picture:
+        return self._draw(self.robot.qpos[None], view, light, 3)[0]  # type: ignore[no-any-return]
 
     def photographs(
         self,
@@ -143,13 +149,15 @@ class RayCaster:
         with_coverage: bool = False,
         light: Light | None = None,
     ) -> Picture:
-        poses = checked_qpos(qpos, self.robot.n_joints)
+        pictures = self._draw(checked_qpos(qpos, self.robot.n_joints), view, light, 4 if with_coverage else 3)
+        return pictures[0] if np.ndim(qpos) == 1 else pictures
+
+    def _draw(self, qpos: FloatArray, view: View | None, light: Light | None, n_channels: int) -> Picture:
         seen = self.view if view is None else view
-        camera = self._camera if view is None else _camera_of(view)
         lamp = self._lamp if light is None else (light.vector[None], np.array([light.ambient]))
-        out = np.empty((len(poses), seen.height, seen.width, 4 if with_coverage else 3), np.uint8)
-        draw(poses, self._base, *self._shapes, *camera, *lamp, self._white, self._pattern, out)
-        return out[0] if np.ndim(qpos) == 1 else out
+        out = np.empty((len(qpos), seen.height, seen.width, n_channels), np.uint8)
+        draw(qpos, self._base, *self._shapes, *_one_camera(seen), *lamp, self._white, self._pattern, out)
+        return out
 
 
 class MeshPhotographer:
@@ -161,12 +169,15 @@ class MeshPhotographer:
     """
 
     name = "tinyrenderer"
+    can_light = False
 
     def __init__(self, robot: Robot, camera: Camera):
         self.robot, self.camera = robot, camera
 
-    def look(self) -> Picture:
-        return self.camera.render(self.robot.simulation)
+    def look(self, view: View | None = None, light: Light | None = None) -> Picture:
+        self._check_light(light)
+        camera = self.camera if view is None else Camera.of(view)
+        return camera.render(self.robot.simulation)
 
     def photographs(
         self,
@@ -175,8 +186,7 @@ class MeshPhotographer:
         with_coverage: bool = False,
         light: Light | None = None,
     ) -> Picture:
-        if light is not None:
-            raise EnvArgumentError("This robot is made of meshes, whose light cannot be changed: light=None.")
+        self._check_light(light)
         poses = checked_qpos(qpos, self.robot.n_joints)
         camera = self.camera if view is None else Camera.of(view)
         simulation, pictures = self.robot.simulation, []
@@ -190,6 +200,10 @@ class MeshPhotographer:
                     pictures.append(camera.render(simulation))
         self.robot.resume()
         return pictures[0] if np.ndim(qpos) == 1 else np.stack(pictures)
+
+    def _check_light(self, light: Light | None) -> None:
+        if light is not None:
+            raise EnvArgumentError("This robot is made of meshes, whose light cannot be changed: light=None.")
 
 
 def checked_qpos(qpos: npt.NDArray[np.floating], n_joints: int) -> FloatArray:
@@ -206,12 +220,6 @@ def checked_qpos(qpos: npt.NDArray[np.floating], n_joints: int) -> FloatArray:
     return poses
 
 
-@lru_cache(32)
-def _camera_of(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Returns what :func:`camera_arrays` does of one view: small products of numpy take longer than a small picture."""
-    return camera_arrays([view])
-
-
 def camera_arrays(views: list[View]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """
     Returns views as compiled code wants them.
@@ -226,6 +234,12 @@ def camera_arrays(views: list[View]) -> tuple[FloatArray, FloatArray, FloatArray
     right /= np.linalg.norm(right, axis=1, keepdims=True)
     turns = np.stack((right, np.cross(right, ahead), ahead), axis=1)
     return eyes, turns, np.tan(np.radians([view.fov for view in views]) / 2)
+
+
+@lru_cache(maxsize=64)
+def _one_camera(view: View) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Returns a view as compiled code wants it; most pictures are taken from where the last one was."""
+    return camera_arrays([view])
 
 
 def ray_pattern(n_rays: int) -> FloatArray:

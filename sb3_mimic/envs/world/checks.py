@@ -28,18 +28,22 @@ def checked_action(action: Any, joints: Collection[str]) -> list[float]:
     return [min(max(fraction, -1.0), 1.0) for fraction in fractions]
 
 
-def checked_options(options: dict[str, Any], picture_shape: tuple[int, int, int]) -> dict[str, Any]:
+def checked_options(
+    options: dict[str, Any], picture_shape: tuple[int, int, int], others: Collection[str] = ()
+) -> dict[str, Any]:
     """
     Checks the options of a reset.
 
-    :param options: Of a reset: ``desired_goal``, ``desired_image``
+    :param options: Of a reset: ``desired_goal``, ``desired_image``, and others
     :param picture_shape: What a picture must have: (height, width, 3)
+    :param others: More options that are known
     :return: The options, the picture as an array
     :raises EnvArgumentError: For an unknown option, or a picture of another shape or type than uint8
     """
-    unknown = set(options) - {"desired_goal", "desired_image"}
+    known = ("desired_goal", "desired_image", *others)
+    unknown = set(options) - set(known)
     if unknown:
-        raise EnvArgumentError(f"Unknown reset options {sorted(unknown)}. Known options: desired_goal, desired_image.")
+        raise EnvArgumentError(f"Unknown reset options {sorted(unknown)}. Known options: {', '.join(known)}.")
     if options.get("desired_image") is None:
         return options
     image = np.asarray(options["desired_image"])

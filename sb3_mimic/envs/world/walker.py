@@ -5,10 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pybullet as p
 import pybullet_data
 
 from sb3_mimic.envs.models.mjcf import to_urdf
+from sb3_mimic.envs.models.urdf_file import UrdfFile
 from sb3_mimic.envs.world.simulation import Simulation
 
 Vector = tuple[float, float, float]
@@ -190,6 +193,21 @@ class Walker:
         touching = {contact[3] for contact in p.getContactPoints(body, self._floor, physicsClientId=client)}
         #: 1 for each foot that touches the floor
         self.contacts: list[float] = [float(ankle in touching) for ankle in self._ankles]
+
+    @staticmethod
+    @cache
+    def model() -> UrdfFile:
+        """Returns the body's URDF."""
+        return UrdfFile(_model())
+
+    @property
+    def base(self) -> npt.NDArray[np.float64]:
+        """Where the trunk's frame is, and how it is turned, shape (3, 4)"""
+        model = self.model()
+        turn = np.reshape(p.getMatrixFromQuaternion(self.orientation), (3, 3))
+        # PyBullet tells where the centre of mass is
+        place = np.array(self.position) - turn @ model.links[model.root].centre
+        return np.column_stack((turn, place))
 
     def scaled_qpos(self) -> list[float]:
         """Returns joint angles, -1 and 1 at the limits, shape (n_joints,)."""
