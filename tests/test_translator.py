@@ -140,7 +140,8 @@ def test_windows_are_read_as_if_episode_by_episode():
     images = th.randint(0, 255, (3, 6, 3, 64, 64), dtype=th.uint8)
     starts = np.zeros((3, 6), bool)
     starts[0, 2] = starts[1, 5] = starts[1, 1] = True
-    states = read_windows(translator, images, starts)
+    states, scales = read_windows(translator, images, starts)
+    assert scales is None
     for window, begin, end in ((0, 0, 2), (0, 2, 6), (1, 0, 1), (1, 1, 5), (1, 5, 6), (2, 0, 6)):
         alone = translator(images[window : window + 1, begin:end])[0][0]
         assert th.allclose(states[window, begin:end], alone, atol=1e-6)
@@ -193,25 +194,42 @@ def test_a_state_dict_holds_tensors_and_goes_both_ways(make_model):
             other.load_state_dict(damaged)
 
 
-def test_state_dicts_of_before_still_load_with_their_optimizer(make_model):
-    """They held it as a dict, as torch gives it"""
-    policy = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+@pytest.mark.parametrize("is_dict", [True, False], ids=["optimiser as a dict", "optimiser as tensors"])
+def test_state_dicts_of_before_still_load_with_their_optimizer(is_dict, make_model):
+    """They had no scales, and first held the optimiser's state as a dict, as torch gives it"""
+    policy, other = (make_model(policy_kwargs={"translator_kwargs": SMALL}).policy for _ in range(2))
     pictures = Dataset.of_pictures(np.zeros((8, 3, 64, 64), np.uint8), np.zeros((8, 8), np.float32))
-    fit(policy.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
-    adam = policy.translator.optimizer.state_dict()
-    old = {name: value for name, value in policy.state_dict().items() if "optimizer" not in name}
-    old["translator._extra_state"] = {"optimizer": adam}
-    other = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
+    for each, learning_rate in ((policy, 1e-3), (other, 1e-2)):
+        fit(each.translator, pictures, 1, 4, learning_rate, np.random.default_rng(0))
+    newer = ("translator.scale_head.", "translator.calibration")
+    old = {
+        name: value
+        for name, value in policy.state_dict().items()
+        if not name.startswith(newer) and "scale_head" not in name and not (is_dict and "optimizer" in name)
+    }
+    if is_dict:
+        adam = policy.translator.optimizer.state_dict()
+        n_old = len(adam["state"]) - len(list(policy.translator.scale_head.parameters()))
+        adam["state"] = {number: state for number, state in adam["state"].items() if number < n_old}
+        old["translator._extra_state"] = {"optimizer": adam}
     other.load_state_dict(old)
     for name, value in policy.state_dict().items():
-        assert th.equal(other.state_dict()[name], value), name
-    assert other.translator.optimizer.state_dict()["state"][0]["step"] == 2
+        if "scale_head" not in name and "calibration" not in name:
+            assert th.equal(other.state_dict()[name], value), name
+    picture = np.zeros((64, 64, 3), np.uint8)
+    assert other.translator.predict_with_scales(picture)[1] is None, "they belong to other weights"
+    fit(other.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
+    steps = {name: float(state["step"]) for name, state in zip(
+        dict(other.translator.named_parameters()), other.translator.optimizer.state.values(), strict=True)}  # fmt: skip
+    assert steps["head.0.weight"] == 4
+    assert steps["scale_head.0.weight"] == 2
+    assert (other.translator.predict_with_scales(picture)[1] > 0).all()
 
 
-def test_shipped_zips_come_with_their_optimizer():
-    """They were written when it was a dict"""
+def test_shipped_translators_load():
+    """Whether they know scales and their optimiser or not"""
     run = find_agent("MimicReacherPlane-v0")
     translator = PPO.load(run / "MimicReacherPlane-v0.zip", device="cpu").policy.translator
-    state = translator.optimizer.state_dict()["state"]
-    assert len(state) == len(list(translator.parameters()))
-    assert all(each["step"] > 1000 and each["exp_avg_sq"].any() for each in state.values())
+    states, scales = translator.predict_with_scales(np.full((64, 64, 3), 255, np.uint8))
+    assert np.isfinite(states).all()
+    assert (scales is None) == (not translator.calibration.any())

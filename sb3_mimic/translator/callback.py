@@ -1,9 +1,12 @@
 """Trains the policy's translator during reinforcement learning, on the frames of each rollout."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
@@ -12,13 +15,15 @@ from stable_baselines3.common.preprocessing import get_obs_shape
 from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames
 from sb3_mimic.data.memory import Memory
-from sb3_mimic.errors import LabelError, ObservationSpaceError
+from sb3_mimic.errors import InputError, LabelError, ObservationSpaceError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.pose import PoseLayout
-from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.augmentation import Augmentation
+from sb3_mimic.translator.background import Learning, draws_random_numbers
+from sb3_mimic.translator.base import WITHIN_90, Translator
 from sb3_mimic.translator.labels import Labels
 from sb3_mimic.translator.reading import read_rollout
-from sb3_mimic.translator.training import default_n_threads, fit, read_dataset, torch_threads
+from sb3_mimic.translator.training import default_n_threads, fit, n_processors, read_with_scales, torch_threads
 
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
@@ -40,12 +45,30 @@ def one_cycle(progress: float, warm_up: float = 0.15) -> float:
     return (1 + math.cos(math.pi * min((progress - warm_up) / (1 - warm_up), 1.0))) / 2
 
 
+@dataclass
+class Lesson:
+    """
+    Says what became known about a translator while it was measured and trained.
+
+    :param measures: By their names in the log
+    :param picture: Of one frame, shape (height, width, channels)
+    :param states: The true state in it, and the one that was read
+    """
+
+    measures: dict[str, float] = field(default_factory=dict)
+    picture: npt.NDArray[np.uint8] | None = None
+    states: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
 class TranslatorCallback(BaseCallback):
     """
     Measures the translator on new frames, adds those that differ to a memory of earlier ones, trains on a sample of it,
     and logs both. With an on-policy algorithm at the end of every rollout, before the policy trains on it: then it also
     frees the pictures in the rollout buffer, and puts what the policy read in them in their place. With an off-policy
     algorithm every ``train_freq`` steps, on the newest frames in the replay buffer.
+
+    Where the policy does not act on what the translator reads, a copy learns in a thread, while the robot collects the next
+    frames and the policy is trained: what is measured stands in the log one training later. Nothing else changes by it.
 
     The policy says which vector is to be read in which picture: ``policy_kwargs=dict(labels={picture: vector})``.
 
@@ -63,7 +86,12 @@ class TranslatorCallback(BaseCallback):
     :param n_threads: Threads for torch meanwhile; half as many as processors by default
     :param window: Frames that follow one another in what a translator with memory trains on; 1 for one without
     :param train_freq: Steps of all environments between two trainings, with an off-policy algorithm
+    :param augmentation: Changes the pictures that are learnt from, so that others are read too: settings of
+        :class:`~sb3_mimic.translator.augmentation.Augmentation` by name, or True for its own; None for none
+    :param background: Whether to learn in a thread; by default where there are two processors and the policy does not act on
+        what the translator reads
     :param verbose: Verbosity
+    :raises InputError: When a setting of the augmentation is unknown or not allowed
     """
 
     def __init__(
@@ -79,6 +107,8 @@ class TranslatorCallback(BaseCallback):
         n_threads: int | None = None,
         window: int = 1,
         train_freq: int = 2048,
+        augmentation: bool | Mapping[str, Any] | None = None,
+        background: bool | None = None,
         verbose: int = 0,
     ):
         super().__init__(verbose)
@@ -114,9 +144,12 @@ class TranslatorCallback(BaseCallback):
         self.n_threads = n_threads or default_n_threads()
         self.window = window
         self.train_freq = train_freq
+        self.augmentation = Augmentation.from_settings(augmentation)
+        self.background = background
         self.memory = Memory(memory_size // window)
+        self._learning: Learning[Translator, Lesson] | None = None
         self.n_rollouts = 0
-        self._is_restored = False
+        self._is_restored = self._draws_next = False
 
     def _init_callback(self) -> None:
         policy = self.model.policy
@@ -126,7 +159,9 @@ class TranslatorCallback(BaseCallback):
                 f"TranslatorCallback needs a policy with a translator, and {type(policy).__name__} has none."
                 " Use a policy of sb3_mimic.policies and an environment id with pictures, or leave the callback out."
             )
+        translator.finish_learning()
         self.translator = translator
+        self._in_background = self._may_learn_in_background()
         self.rollout_buffer = getattr(self.model, "rollout_buffer", None)
         self.replay_buffer = getattr(self.model, "replay_buffer", None)
         buffer = self.replay_buffer if self.rollout_buffer is None else self.rollout_buffer
@@ -150,6 +185,24 @@ class TranslatorCallback(BaseCallback):
         layouts = [venv.get_attr(name, indices=0)[0] for name in LAYOUTS if venv.has_attr(name)]
         self.layouts = [layout for layout in layouts if isinstance(layout, PoseLayout)]
         self._can_draw = venv.has_attr("draw_poses")
+        renderer = venv.get_attr("renderer", indices=0)[0] if venv.has_attr("renderer") else None
+        # Another's environment may call something else so
+        translator.renderer = renderer if isinstance(renderer, str) else None
+
+    def _may_learn_in_background(self) -> bool:
+        policy = self.model.policy
+        reasons = {
+            f"{type(policy).__name__} acts on what the translator reads": any(
+                isinstance(module, PoseReadingExtractor) for module in policy.modules()
+            ),
+            f"{type(self.translator).__name__} draws random numbers, in an order that would be left to chance": (
+                draws_random_numbers(self.translator)
+            ),
+        }
+        held_up = [reason for reason, is_so in reasons.items() if is_so]
+        if self.background and held_up:
+            raise InputError(f"background=True is not allowed: {held_up[0]}. Leave background out, or give false.")
+        return not held_up and (n_processors() > 1 if self.background is None else self.background)
 
     def _make_source(self) -> FrameSource:
         how = (self.read_labels, self.translator.n_channels, self.translator.state_dim)
@@ -160,6 +213,7 @@ class TranslatorCallback(BaseCallback):
 
     def run_state(self) -> dict[str, Any]:
         """Returns all that the callback's future depends on, as plain numbers and arrays."""
+        self._finish()
         return {
             "memory": self.memory.run_state(),
             "random": self.rng.bit_generator.state,
@@ -174,6 +228,7 @@ class TranslatorCallback(BaseCallback):
 
         :param state: What :meth:`run_state` gave
         """
+        self._finish()
         self.memory.restore_run_state(state["memory"])
         self.rng.bit_generator.state = state["random"]
         self.n_rollouts = state["n_rollouts"]
@@ -237,18 +292,48 @@ class TranslatorCallback(BaseCallback):
             self._train()
 
     def _train(self) -> None:
+        self._finish()
         n_frames = round(self.frames_per_step * self.source.n_new)
         windows = self.source.take(self.window, self.min_change)
         progress = self.num_timesteps / self.model._total_timesteps
         learning_rate = self.learning_rate * max(one_cycle(progress / self.cycle), FLOOR if self.cycle < 1 else 0.0)
-        with torch_threads(self.n_threads):
-            self._measure(windows)
-            self.memory.add(windows, self.rng)
-            sample = self.memory.sample(max(1, n_frames // self.window), self.rng)
-            loss = fit(self.translator, sample, 1, self.batch_size // self.window, learning_rate, self.rng)
-        self.logger.record("translator/loss", loss)
-        self.logger.record("translator/learning_rate", learning_rate)
+        size = next(iter(self.labels.present.values())).shape[-1]
+        layout = self._layout_of(size)
+
+        def learn(translator: Translator) -> Lesson:
+            # In a thread nothing of this callback is used meanwhile but the memory and the random numbers
+            with torch_threads(self.n_threads):
+                lesson = self._measure(translator, windows, layout)
+                self.memory.add(windows, self.rng)
+                sample = self.memory.sample(max(1, n_frames // self.window), self.rng)
+                batch_size = self.batch_size // self.window
+                loss = fit(translator, sample, 1, batch_size, learning_rate, self.rng, self.augmentation)
+            lesson.measures |= {"loss": loss, "learning_rate": learning_rate}
+            return lesson
+
+        is_due = self._can_draw and self.picture_freq > 0 and self.n_rollouts % self.picture_freq == 0
+        self._draws_next = is_due and layout is not None and self.translator.state_dim == size
         self.n_rollouts += 1
+        if self._in_background:
+            self._learning = self.translator.begin_learning(learn)
+        else:
+            self._record(learn(self.translator))
+
+    def _finish(self) -> None:
+        """Waits for what learns in a thread, and logs what became known."""
+        if self._learning is not None:
+            self.translator.finish_learning()
+            # Whoever needed the translator before may have passed over an error
+            lesson = self._learning.result()
+            self._learning = None
+            self._record(lesson)
+
+    def _record(self, lesson: Lesson) -> None:
+        for name, value in lesson.measures.items():
+            self.logger.record(f"translator/{name}", value)
+        if self._draws_next:
+            drawn = self.training_env.env_method("draw_poses", lesson.picture, lesson.states, indices=0)[0]
+            self.logger.record("translator/pose", Image(drawn, "HWC"), exclude=("stdout", "log", "json", "csv"))
 
     def _read_again(self) -> dict[str, Any]:
         """Returns what the policy read in the pictures of the rollout."""
@@ -272,6 +357,10 @@ class TranslatorCallback(BaseCallback):
         buffer.obs_shape = {**buffer.obs_shape, **{key: states.shape[2:] for key, states in read.items()}}
 
     def _on_training_end(self) -> None:
+        if self._learning is not None:
+            self._finish()
+            # The log of the last rollout is written already
+            self.logger.dump(self.num_timesteps)
         if self.rollout_buffer is not None:
             self._make_room_for_pictures()
 
@@ -284,22 +373,24 @@ class TranslatorCallback(BaseCallback):
             buffer.obs_shape = shape
             buffer.reset()
 
-    def _measure(self, windows: Dataset) -> None:
+    def _measure(self, translator: Translator, windows: Dataset, layout: PoseLayout | None) -> Lesson:
+        """Measures a translator on windows that it has not learnt from, and calibrates the scales that it states."""
         sample = windows.sample(self.n_validation // self.window, self.rng)
+        states, scales = read_with_scales(translator, sample)
         # Of a window the last frame, which a translator with memory reads best
-        read, true = read_dataset(self.translator, sample)[:, -1], sample.states[:, -1]
-        size = next(iter(self.labels.present.values())).shape[-1]
-        layout = self._layout_of(size)
+        read, true = states[:, -1], sample.states[:, -1]
+        # (C, H, W) -> (H, W, C)
+        picture = sample.images[0, -1].transpose(1, 2, 0)
+        lesson = Lesson(picture=picture, states={"true": true[0], "read": read[0]})
+        errors = np.abs(read - true)
+        if scales is not None:
+            lesson.measures["coverage"] = float((errors <= WITHIN_90 * scales[:, -1]).mean())
+            translator.calibrate(errors, scales[:, -1])
         if layout is None:
-            self.logger.record("translator/state_error", float(np.abs(read - true).mean()))
-            return
-        for part in layout.leading(self.translator.state_dim):
+            lesson.measures["state_error"] = float(errors.mean())
+            return lesson
+        for part in layout.leading(translator.state_dim):
             # A joint that cannot be told from its mirror image is far off; a point hardly is
             average = np.median if len(part.shape) == 1 else np.mean
-            self.logger.record(f"translator/{part.measure}", float(average(part.error(read, true))))
-        is_due = self.picture_freq > 0 and self.n_rollouts % self.picture_freq == 0
-        if self._can_draw and is_due and self.translator.state_dim == size:
-            # (C, H, W) -> (H, W, C)
-            picture = sample.images[0, -1].transpose(1, 2, 0)
-            drawn = self.training_env.env_method("draw_poses", picture, {"true": true[0], "read": read[0]}, indices=0)[0]
-            self.logger.record("translator/pose", Image(drawn, "HWC"), exclude=("stdout", "log", "json", "csv"))
+            lesson.measures[part.measure] = float(average(part.error(read, true)))
+        return lesson

@@ -25,8 +25,9 @@ TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator,)
 
 # Under this name the description stands in the file's metadata, as JSON
 METADATA_KEY = "sb3_mimic.translator"
-# Version 1 gave joint limits and a number of key points in place of the parts of a layout
-FORMAT_VERSION, FIRST_VERSION = 2, 1
+# Version 1 gave joint limits and a number of key points in place of the parts of a layout; before version 3 nothing was
+# known about the renderer and the scales of errors
+FORMAT_VERSION, FIRST_VERSION = 3, 1
 MAX_BYTES = 256 * 2**20
 # Far beyond what any description needs (in characters), and any picture (in pixels and channels)
 MAX_DESCRIPTION, MAX_SIDE, MAX_CHANNELS = 4096, 1024, 4
@@ -41,12 +42,14 @@ class TranslatorDescription:
     :param kwargs: Keyword arguments of its constructor
     :param image_shape: Shape of the pictures that it reads: channels, height, width
     :param pose_layout: What the states that it reads mean, or None where that is not known
+    :param renderer: Name of what drew the pictures that it learnt from, or None where that is not known
     """
 
     class_name: str
     kwargs: dict[str, Any]
     image_shape: tuple[int, int, int]
     pose_layout: PoseLayout | None = None
+    renderer: str | None = None
 
     def __post_init__(self) -> None:
         limits = (MAX_CHANNELS, MAX_SIDE, MAX_SIDE)
@@ -57,6 +60,8 @@ class TranslatorDescription:
                 f"image_shape must be at most {MAX_CHANNELS} channels and two sides of at most {MAX_SIDE},"
                 f" got {self.image_shape}"
             )
+        if not isinstance(self.renderer, str | None):
+            raise ValueError(f"renderer must be a name or null, got {self.renderer!r}")
 
     def build(self, translator_class: type[Translator]) -> Translator:
         """Builds a new translator, with weights of its own."""
@@ -85,6 +90,7 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
         "kwargs": translator.get_constructor_parameters(),
         "image_shape": [translator.n_channels, translator.height, translator.width],
         "pose_layout": pose_layout and pose_layout.to_json(),
+        "renderer": translator.renderer,
     }
     weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
     try:
@@ -175,11 +181,11 @@ def load_translator(
         # Without memory: nothing is allocated for what does not fit the weights that are really there
         with th.device("meta"):
             plan = description.build(translator_class)
-        _require_same_shapes(plan.weights(), weights)
+        _require_same_shapes(plan, weights)
         translator = description.build(translator_class)
     except Exception as error:
         raise TranslatorFileError(f"{path}: its description and its weights do not fit: {error}. Export it again.") from error
-    translator.set_weights(weights)
+    translator.set_weights(weights, description.renderer)
     translator.eval()
     return translator, description.pose_layout
 
@@ -202,29 +208,34 @@ def replace_translator(translator: Translator, path: str | Path, pose_layout: Po
             raise ValueError(f"it reads pictures of shape {description.image_shape}, and the agent's have {image_shape}")
         if pose_layout is not None and description.pose_layout not in (None, pose_layout):
             raise ValueError(f"it reads poses of {description.pose_layout}, and the agent's are of {pose_layout}")
-        _require_same_shapes(translator.weights(), weights)
+        _require_same_shapes(translator, weights)
     except ValueError as error:
         raise TranslatorFileError(
             f"{path} does not fit the agent: {error}. Export it from an agent of the same environment and hyperparameters."
         ) from error
-    translator.set_weights(weights)
+    translator.set_weights(weights, description.renderer)
 
 
 def _described(content: Any) -> TranslatorDescription:
-    if content["version"] not in (FIRST_VERSION, FORMAT_VERSION):
+    if content["version"] not in range(FIRST_VERSION, FORMAT_VERSION + 1):
         raise ValueError(f"its version is {content['version']!r}, and only those up to {FORMAT_VERSION} are known")
     layout = content["pose_layout"]
-    if layout is not None and content["version"] == FORMAT_VERSION:
+    if layout is not None and content["version"] != FIRST_VERSION:
         layout = PoseLayout.from_json(layout)
     elif layout is not None:
         low, high = (tuple(float(angle) for angle in layout[name]) for name in ("joint_low", "joint_high"))
         if not np.isfinite(low + high).all():
             raise ValueError(f"joint limits must be finite, got {low}, {high}")
         layout = robot_pose(low, high, int(layout["n_keypoints"]))
-    return TranslatorDescription(str(content["class"]), dict(content["kwargs"]), tuple(content["image_shape"]), layout)
+    named = str(content["class"]), dict(content["kwargs"]), tuple(content["image_shape"])
+    return TranslatorDescription(*named, layout, content.get("renderer"))
 
 
-def _require_same_shapes(expected: dict[str, th.Tensor], given: dict[str, th.Tensor]) -> None:
+def _require_same_shapes(translator: Translator, given: dict[str, th.Tensor]) -> None:
+    expected, newer = translator.weights(), translator.newer_weights
+    if newer and not any(name.startswith(newer) for name in given):
+        # A file of before
+        expected = {name: value for name, value in expected.items() if not name.startswith(newer)}
     if expected.keys() != given.keys():
         different = sorted(expected.keys() ^ given.keys())
         raise ValueError(f"weights that only one of them has: {', '.join(different[:4])}")

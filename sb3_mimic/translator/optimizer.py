@@ -45,3 +45,18 @@ def adam_from_tensors(optimizer: th.optim.Adam, module: nn.Module, tensors: dict
             kept, parameter = expected[name]
             optimizer.state[parameter][kept] = value.detach().clone().to(parameter.device)
     return sorted(wrong)
+
+
+def named_states(states: dict[int, dict[str, th.Tensor]], module: nn.Module) -> dict[str, th.Tensor]:
+    """
+    Names the states of an optimiser as torch gives them, by the number of the parameter. Parameters that came later are
+    the last ones, and have none.
+
+    :param states: State of each parameter, by its number
+    :param module: The module whose parameters they belong to
+    :return: As :func:`adam_to_tensors` gives them
+    """
+    names = dict(enumerate(name for name, _ in module.named_parameters()))
+    return {
+        f"{kept}.{names.get(number, number)}": th.as_tensor(state[kept]) for number, state in states.items() for kept in _KEPT
+    }

@@ -11,13 +11,18 @@ import torch as th
 
 from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.extractors.layers import evaluated
+from sb3_mimic.translator.augmentation import Augmentation
 from sb3_mimic.translator.base import Translator
+
+
+def n_processors() -> int:
+    """Returns the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_n_threads() -> int:
     """Returns half the number of processors: threads that wait for one that is busy elsewhere cost more than they bring."""
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, n_cpus // 2)
+    return max(1, n_processors() // 2)
 
 
 @contextmanager
@@ -36,18 +41,19 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         th.set_num_threads(before)
 
 
-def read_windows(translator: Translator, images: th.Tensor, episode_starts: npt.NDArray[np.bool_]) -> th.Tensor:
+def read_windows(
+    translator: Translator, images: th.Tensor, episode_starts: npt.NDArray[np.bool_]
+) -> tuple[th.Tensor, th.Tensor | None]:
     """
     Reads windows of frames. A translator with memory begins anew with each window, and with each episode in it.
 
     :param translator: In training or evaluation mode
     :param images: uint8, shape (batch, time, channels, height, width)
     :param episode_starts: Whether an episode begins with a frame, shape (batch, time)
-    :return: States, shape (batch, time, state_dim)
+    :return: States, shape (batch, time, state_dim), and the scales of their errors, where the translator gives them
     """
     if not episode_starts[:, 1:].any():
-        whole: th.Tensor = translator(images)[0]
-        return whole
+        return translator.read(images)[:2]
     # Stretches of frames between starts, which nothing in their past belongs to: those of the same place go together
     n_steps = episode_starts.shape[1]
     stretches: dict[tuple[int, int], list[int]] = {}
@@ -55,11 +61,27 @@ def read_windows(translator: Translator, images: th.Tensor, episode_starts: npt.
         edges = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), n_steps]
         for stretch in pairwise(edges):
             stretches.setdefault(stretch, []).append(window)
-    rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
+    state_rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
+    scale_rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
     for (begin, end), windows in sorted(stretches.items()):
-        for window, states in zip(windows, translator(images[windows, begin:end])[0], strict=True):
-            rows[window].append(states)
-    return th.stack([th.cat(parts) for parts in rows])
+        read, scales, _ = translator.read(images[windows, begin:end])
+        for rows, parts in ((state_rows, read), (scale_rows, () if scales is None else scales)):
+            # Without scales there is nothing to be told apart
+            for window, part in zip(windows, parts, strict=False):
+                rows[window].append(part)
+    states = th.stack([th.cat(parts) for parts in state_rows])
+    return states, th.stack([th.cat(parts) for parts in scale_rows]) if scale_rows[0] else None
+
+
+def _laplace_loss(scales: th.Tensor, errors: th.Tensor) -> th.Tensor:
+    """
+    Computes the mean negative logarithm of the likelihood of errors under Laplace distributions, but for a constant.
+
+    :param scales: Scales of the distributions
+    :param errors: Absolute errors, from which nothing is learnt but the scales
+    :return: A single number
+    """
+    return (scales.log() + errors.detach() / scales).mean()
 
 
 def fit(
@@ -69,18 +91,21 @@ def fit(
     batch_size: int,
     learning_rate: float,
     rng: np.random.Generator,
+    augmentation: Augmentation | None = None,
 ) -> float:
     """
     Trains a translator on pictures and their states with the mean absolute error, which weighs the few
-    ambiguous pictures less than the squared error would.
+    ambiguous pictures less than the squared error would. Where it states scales of its errors, these learn from their
+    likelihood.
 
     :param translator: Trained in place; left without gradients
     :param dataset: What to train on
     :param n_epochs: Passes over the data
     :param batch_size: Windows per step, or all where they are fewer; what is left over at the end of a pass is left out
     :param learning_rate: Learning rate of Adam
-    :param rng: Shuffles the data
-    :return: Mean loss
+    :param rng: Shuffles the data, and augments it
+    :param augmentation: Changes the pictures of each batch before they are learnt from
+    :return: Mean absolute error
     :raises ValueError: When there are no data
     """
     if not len(dataset):
@@ -96,31 +121,52 @@ def fit(
         order = rng.permutation(len(dataset))
         for start in range(0, len(order) - batch_size + 1, batch_size):
             batch = dataset[order[start : start + batch_size]]
-            states = read_windows(translator, th.from_numpy(batch.images).to(device), batch.episode_starts)
-            loss = th.nn.functional.l1_loss(states, th.from_numpy(batch.states).to(device))
+            images = batch.images
+            if augmentation is not None:
+                images = augmentation(images.reshape(-1, *images.shape[2:]), rng).reshape(images.shape)
+            states, scales = read_windows(translator, th.from_numpy(images).to(device), batch.episode_starts)
+            errors = (states - th.from_numpy(batch.states).to(device)).abs()
+            loss = errors.mean()
+            losses.append(loss.detach())
+            if scales is not None:
+                loss = loss + _laplace_loss(scales, errors)
             translator.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             translator.optimizer.step()
-            losses.append(loss.item())
+    translator.begin_calibration()
     # PPO clips the gradients of all of the policy's parameters together: leave none behind
     translator.optimizer.zero_grad(set_to_none=True)
     translator.train(was_training)
-    return float(np.mean(losses))
+    return float(th.stack(losses).double().mean())
 
 
-def read_dataset(translator: Translator, dataset: Dataset, batch_size: int = 256) -> npt.NDArray[np.float32]:
+def read_with_scales(
+    translator: Translator, dataset: Dataset, batch_size: int = 256
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     """
     Reads all windows of a dataset, without learning from them.
 
     :param translator: Left in the mode that it was in
     :param dataset: What to read
     :param batch_size: Windows at a time
-    :return: States, shape (n, time, state_dim)
+    :return: States, shape (n, time, state_dim), and the scales of their errors, where the translator states them
     """
     device = next(translator.parameters()).device
-    read = []
+    read, stated = [], []
     with evaluated(translator):
         for start in range(0, len(dataset), batch_size):
             images = th.from_numpy(dataset.images[start : start + batch_size]).to(device)
-            read.append(read_windows(translator, images, dataset.episode_starts[start : start + batch_size]).cpu().numpy())
-    return np.concatenate(read)
+            states, scales = read_windows(translator, images, dataset.episode_starts[start : start + batch_size])
+            read.append(states.cpu().numpy())
+            if scales is not None:
+                stated.append(scales.cpu().numpy())
+    return np.concatenate(read), np.concatenate(stated) if stated else None
+
+
+def read_dataset(translator: Translator, dataset: Dataset, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    """
+    Reads the states of all windows of a dataset. Arguments: see :func:`read_with_scales`.
+
+    :return: States, shape (n, time, state_dim)
+    """
+    return read_with_scales(translator, dataset, batch_size)[0]
