@@ -108,7 +108,7 @@ class Target:
         smooth = _spread(values - terms @ parts)
         if smooth > 0.7 * noise:
             return Background(np.broadcast_to(color.astype(np.float32), self.picture.shape).copy(), max(noise, LEAST_NOISE))
-        every = _terms(*np.indices((self.height, self.width)).reshape(2, -1), self.height, self.width)
+        every = _terms(*_places(self.height, self.width), self.height, self.width)
         colors = np.clip(every @ parts, 0, 255).astype(np.float32).reshape(self.picture.shape)
         return Background(colors, max(smooth, LEAST_NOISE))
 
@@ -188,7 +188,7 @@ def _shares(n: int, n_out: int) -> Array32:
     places = np.arange(n)
     overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
     shares = np.clip(overlap, 0, None)
-    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
 def _spread(values: FloatArray) -> float:
@@ -199,6 +199,11 @@ def _spread(values: FloatArray) -> float:
 def _terms(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], height: int, width: int) -> FloatArray:
     y, x = 2 * rows / height - 1, 2 * columns / width - 1
     return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
+
+
+def _places(height: int, width: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    rows, columns = np.indices((height, width))
+    return rows.ravel(), columns.ravel()
 
 
 def _far_from(coverage: npt.NDArray[np.uint8], distance: int) -> npt.NDArray[np.bool_]:
@@ -288,24 +293,7 @@ def differences(
                 out[0, j, i, channel] = behind - seen
                 out[n, j, i, channel] = target[top + j, left + i, channel] - behind
     for index in range(1, n):
-        for j in range(rows):
-            for i in range(columns):
-                first, other = pictures[0, top + j, left + i], pictures[index, top + j, left + i]
-                r = np.float32(np.int64(other[0]) - np.int64(first[0]))
-                g = np.float32(np.int64(other[1]) - np.int64(first[1]))
-                b = np.float32(np.int64(other[2]) - np.int64(first[2]))
-                a = np.float32(np.int64(other[3]) - np.int64(first[3]))
-                if r == 0 and g == 0 and b == 0 and a == 0:
-                    out[index, j, i, 0] = out[index, j, i, 1] = out[index, j, i, 2] = 0
-                    continue
-                for channel in range(3):
-                    behind = background[top + j, left + i, channel] * np.float32(1 / 255)
-                    out[index, j, i, channel] = (
-                        colors[channel, 0] * r
-                        + colors[channel, 1] * g
-                        + colors[channel, 2] * b
-                        + (colors[channel, 3] - behind) * a
-                    )
+        _change(pictures[0], pictures[index], background, colors, box, out[index])
     for index in range(n):
         for _ in range(softness):
             _blur(out[index], line)
@@ -313,6 +301,33 @@ def differences(
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)
+
+
+@jit
+def _change(
+    first_picture: npt.NDArray[np.uint8],
+    other_picture: npt.NDArray[np.uint8],
+    background: Array32,
+    colors: Array32,
+    box: npt.NDArray[np.int64],
+    out: Array32,
+) -> None:
+    """Computes how one drawn picture differs from another, as :func:`differences` does."""
+    top, bottom, left, right = box[0], box[1], box[2], box[3]
+    for j in range(bottom - top):
+        for i in range(right - left):
+            first, other = first_picture[top + j, left + i], other_picture[top + j, left + i]
+            r = np.float32(np.int64(other[0]) - np.int64(first[0]))
+            g = np.float32(np.int64(other[1]) - np.int64(first[1]))
+            b = np.float32(np.int64(other[2]) - np.int64(first[2]))
+            a = np.float32(np.int64(other[3]) - np.int64(first[3]))
+            if r == 0 and g == 0 and b == 0 and a == 0:
+                out[j, i, 0] = out[j, i, 1] = out[j, i, 2] = 0
+                continue
+            for channel in range(3):
+                behind = background[top + j, left + i, channel] * np.float32(1 / 255)
+                mixed = colors[channel, 0] * r + colors[channel, 1] * g + colors[channel, 2] * b
+                out[j, i, channel] = mixed + (colors[channel, 3] - behind) * a
 
 
 @jit

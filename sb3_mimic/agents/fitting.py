@@ -176,7 +176,7 @@ class Search:
         moments = np.empty((7, 7))
         box = box_of(drawn[None], 0)
         for cutoff in (2 * stage.cutoff, stage.cutoff):
-            out, weights, *_ = self._weighed(drawn[None], box, 0, cutoff, photometry, background)
+            _, weights, *_ = self._weighed(drawn[None], box, 0, cutoff, photometry, background)
             moments_of(drawn, self.target.picture, background.colors, weights, box, moments)
             photometry = photometry_of(moments, photometry)
         return photometry
@@ -202,7 +202,9 @@ class Search:
         rows, columns = bottom - top, right - left
         out = np.empty((len(pictures) + 1, rows, columns, 3), np.float32)
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
-        differences(pictures, self.target.picture, background.colors, photometry.colors, n_blurs, photometry.softness, box, out, line)
+        differences(
+            pictures, self.target.picture, background.colors, photometry.colors, n_blurs, photometry.softness, box, out, line
+        )
         coverage, is_known = pictures[0, top:bottom, left:right, 3], self.target.is_known[top:bottom, left:right]
         cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
@@ -235,7 +237,7 @@ class Search:
         return cost, noise, gram[1:, 1:] + basis @ (prior[:, None] * basis.T), gram[1:, 0] - basis @ (prior * off)
 
     def _prior(self, x: FloatArray, noise: float) -> FloatArray:
-        """Returns how far what a translator read is believed: as far as it says itself. Laplace's distribution has long tails."""
+        """Returns how far what a translator read is believed: as far as it says itself. Laplace's errors have long tails."""
         scales = self.unknowns.scales
         prior: FloatArray = (noise + 0.1) ** 2 / (scales * np.maximum(np.abs(x - self.unknowns.estimate), scales))
         return prior
@@ -243,5 +245,5 @@ class Search:
 
 def _solved(normal: FloatArray, slope: FloatArray, damping: float) -> FloatArray:
     diagonal = np.diag(normal)
-    step: FloatArray = np.linalg.solve(normal + np.diag(damping * diagonal + 1e-6 * diagonal.max() + 1e-9), slope)
-    return step
+    damped = normal + np.diag(damping * diagonal + 1e-6 * diagonal.max() + 1e-9)
+    return np.asarray(np.linalg.solve(damped, slope), np.float64)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.agents.comparison import PLAIN_LIGHT, Target, target_of
+from sb3_mimic.agents.environments import layer_with
 from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, Fit, Search
-from sb3_mimic.agents.unknowns import N_CAMERA, Unknowns
+from sb3_mimic.agents.unknowns import Unknowns
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, PoseLayout
 
@@ -31,7 +32,7 @@ LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.2, 
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
-WIDTH, DRAWN_WIDTH = 4.0, 8.5
+WIDTH, DRAWN_WIDTH = 4.0, 11.0
 # A joint is hidden where a picture like this tells it no better, in rad
 HIDDEN_WIDTH = math.radians(10)
 # What is missing from an environment, by what it is for
@@ -78,6 +79,18 @@ def can_refine(env: gym.Env[Any, Any]) -> bool:
     return not _missing(env)
 
 
+def stated_width(layout: PoseLayout, scales: npt.NDArray[np.floating]) -> FloatArray:
+    """
+    Says how sure a translator is of the joints that it reads.
+
+    :param layout: What a pose vector means
+    :param scales: Scales of Laplace distributions of what was read, shape (at least n_joints,)
+    :return: 90 % of the true ones lie within so much, shape (n_joints,), in rad or m
+    """
+    joints = layout[JOINTS]
+    return LAPLACE_90 * np.array(joints.scale or 1.0) * np.asarray(scales, np.float64)[joints.slice]
+
+
 def refine(
     env: gym.Env[Any, Any],
     picture: Picture,
@@ -87,8 +100,8 @@ def refine(
 ) -> Reading:
     """
     Reads the pose in a picture by drawing it: the robot is photographed in the pose that was read and in poses close by, what
-    differs from the picture is brought down by damped steps of Gauss and Newton, and where much is left, other poses are tried.
-    Light, colours, background and softness of the picture may be other than those of the environment's own pictures.
+    differs from the picture is brought down by damped steps of Gauss and Newton, and where much is left, other poses are
+    tried. Light, colours, background and softness may be other than those of the environment's own pictures.
 
     :param env: The environment, wrapped or not; its episode stays as it is
     :param picture: Shape (height, width, 3), of any size: it is compared in up to 256 pixels along its longer side
@@ -104,7 +117,7 @@ def refine(
     missing = _missing(env)
     if missing:
         raise UnsuitableEnvError(
-            f"To look again at what was read, {env} needs {' and '.join(missing)}. Read its pictures without that: refine=False"
+            f"To look again at what was read, {env} needs {' and '.join(missing)}. Do without: refine=False"
         )
     bare: Any = env.unwrapped
     layout: PoseLayout = bare.pose_layout
@@ -202,6 +215,9 @@ def _pose(env: Any, layout: PoseLayout, qpos: FloatArray, estimate: npt.NDArray[
 def _missing(env: gym.Env[Any, Any]) -> list[str]:
     bare = env.unwrapped
     missing = [f"'{name}', {what}" for name, what in NEEDED.items() if not hasattr(bare, name)]
+    if not missing and layer_with(env, "pose_layout") is not bare:
+        # What it shows are not photographs of its robot alone
+        missing = ["pictures and poses of its own, not of a wrapper"]
     if not missing and JOINTS not in bare.pose_layout:  # type: ignore[attr-defined]
         missing = ["joints in its pose_layout"]
     return missing
@@ -209,6 +225,3 @@ def _missing(env: gym.Env[Any, Any]) -> list[str]:
 
 def _told(picture: Any) -> str:
     return f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-
-
-__all__ = ["N_CAMERA", "Reading", "can_refine", "refine"]

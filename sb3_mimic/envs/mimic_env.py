@@ -13,11 +13,7 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
-<<<<<<< HEAD
-from sb3_mimic.envs.sight.compositing import compose, downsample
-from sb3_mimic.envs.sight.photographer import Light, Photographer, checked_qpos
-=======
-from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster
+from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster, checked_qpos
 from sb3_mimic.envs.sight.randomization import (
     N_CAMERA_PARAMETERS,
     SceneRandomization,
@@ -26,7 +22,6 @@ from sb3_mimic.envs.sight.randomization import (
     moved_view,
 )
 from sb3_mimic.envs.sight.stage import Stage
->>>>>>> sight
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
