@@ -22,6 +22,8 @@ SATURATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
 NOTICEABLE = 0.5
 # Fewer pixels tell nothing of the light
 ENOUGH = 8.0
+# From here on a colour may be cut off, in levels
+BRIGHTEST, CUT_OFF = np.float32(255), 253.0
 # Differences that drawing alone makes, in levels of 255
 LEAST_NOISE = 1.5
 # A background that differs less is plain
@@ -59,6 +61,13 @@ class Background:
 
     colors: Array32
     noise: float
+
+    def lit(self, photometry: Photometry) -> "Background":
+        """Returns the background where white would be brighter than a picture can show: edges of the robot show it."""
+        if self.colors.min() < CUT_OFF:
+            return self
+        white = np.maximum(photometry.colors.sum(axis=1) * BRIGHTEST, BRIGHTEST)
+        return Background(np.broadcast_to(white, self.colors.shape).astype(np.float32), self.noise)
 
 
 class Target:
@@ -193,7 +202,7 @@ def _shares(n: int, n_out: int) -> Array32:
 
 def _spread(values: FloatArray) -> float:
     """Returns the standard deviation that most values have."""
-    return 1.4826 * float(np.median(np.abs(values)))
+    return float(np.quantile(np.abs(values), 0.683))
 
 
 def _terms(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], height: int, width: int) -> FloatArray:
@@ -280,18 +289,11 @@ def differences(
     for j in range(rows):
         for i in range(columns):
             first = pictures[0, top + j, left + i]
-            covered = np.float32(first[3]) * np.float32(1 / 255)
             for channel in range(3):
                 behind = background[top + j, left + i, channel]
-                seen = (
-                    colors[channel, 0] * first[0]
-                    + colors[channel, 1] * first[1]
-                    + colors[channel, 2] * first[2]
-                    + colors[channel, 3] * first[3]
-                    + (np.float32(1) - covered) * behind
-                )
-                out[0, j, i, channel] = behind - seen
-                out[n, j, i, channel] = target[top + j, left + i, channel] - behind
+                nothing = min(behind, BRIGHTEST)
+                out[0, j, i, channel] = nothing - _shown(first, colors[channel], behind)
+                out[n, j, i, channel] = target[top + j, left + i, channel] - nothing
     for index in range(1, n):
         _change(pictures[0], pictures[index], background, colors, box, out[index])
     for index in range(n):
@@ -317,17 +319,20 @@ def _change(
     for j in range(bottom - top):
         for i in range(right - left):
             first, other = first_picture[top + j, left + i], other_picture[top + j, left + i]
-            r = np.float32(np.int64(other[0]) - np.int64(first[0]))
-            g = np.float32(np.int64(other[1]) - np.int64(first[1]))
-            b = np.float32(np.int64(other[2]) - np.int64(first[2]))
-            a = np.float32(np.int64(other[3]) - np.int64(first[3]))
-            if r == 0 and g == 0 and b == 0 and a == 0:
+            if first[0] == other[0] and first[1] == other[1] and first[2] == other[2] and first[3] == other[3]:
                 out[j, i, 0] = out[j, i, 1] = out[j, i, 2] = 0
                 continue
             for channel in range(3):
-                behind = background[top + j, left + i, channel] * np.float32(1 / 255)
-                mixed = colors[channel, 0] * r + colors[channel, 1] * g + colors[channel, 2] * b
-                out[j, i, channel] = mixed + (colors[channel, 3] - behind) * a
+                behind = background[top + j, left + i, channel]
+                out[j, i, channel] = _shown(other, colors[channel], behind) - _shown(first, colors[channel], behind)
+
+
+@jit
+def _shown(drawn: npt.NDArray[np.uint8], colors: Array32, behind: np.float32) -> np.float32:
+    """Returns what becomes of a drawn colour before another: no picture is brighter than white or darker than black."""
+    mixed = colors[0] * drawn[0] + colors[1] * drawn[1] + colors[2] * drawn[2] + colors[3] * drawn[3]
+    seen = mixed + (np.float32(1) - np.float32(drawn[3]) * np.float32(1 / 255)) * behind
+    return min(max(seen, np.float32(0)), BRIGHTEST)
 
 
 @jit
@@ -429,6 +434,9 @@ def moments_of(
             if drawn[j, i, 3] == 0:
                 continue
             w = weights[j - box[0], i - box[2]]
+            if max(target[j, i, 0], target[j, i, 1], target[j, i, 2]) >= CUT_OFF:
+                # What it would be in a picture that knows brighter than white is not known
+                w *= 0.1
             a = drawn[j, i, 3] / 255.0
             for channel in range(3):
                 values[channel] = drawn[j, i, channel] / 255.0

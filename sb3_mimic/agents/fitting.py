@@ -57,7 +57,7 @@ N_SOFTNESS = 6
 # Of the robot's pixels in a usual picture, in levels; a background may be far from what it is thought to be
 ROBOT_NOISE = 4.0
 # Pixels that differ by so many levels count as half explained
-EXPLAINED = 15.0
+EXPLAINED, EXPLAINED_BLURS = 15.0, 4
 # Poses that are looked at before others are tried in earnest, and how many of those
 N_LOOKED_AT, N_TRIED = 64, 2
 
@@ -121,6 +121,7 @@ class Search:
                     background = self.target.background(pictures[0, ..., 3])
                 if index == 0:
                     photometry = self._light(pictures[0], photometry, background, stage)
+                    background = background.lit(photometry)
                 cost, noise, normal, slope = self._equations(pictures, x, basis, photometry, background, stage)
                 steps = np.array([_solved(normal, slope, damping) @ basis for damping in DAMPINGS])
                 longest = np.abs(steps).max(axis=1, keepdims=True)
@@ -147,9 +148,10 @@ class Search:
     def explained(self, fit: Fit) -> tuple[float, float, float, float]:
         """Returns what :func:`~sb3_mimic.agents.comparison.explained` does of a pose that was found."""
         drawn = self.draw(fit.x[None])
+        background = self.target.background(drawn[0, ..., 3]).lit(fit.photometry)
         whole = np.array([0, self.target.height, 0, self.target.width])
-        cutoff = EXPLAINED + fit.background.noise
-        out, *_ = self._weighed(drawn, whole, 1, cutoff, fit.photometry, fit.background)
+        cutoff = EXPLAINED + background.noise
+        out, *_ = self._weighed(drawn, whole, EXPLAINED_BLURS, cutoff, fit.photometry, background)
         return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
 
     def shown(self, fit: Fit) -> Picture:

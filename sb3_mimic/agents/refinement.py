@@ -1,7 +1,7 @@
 """Reads a pose better than a translator does: draws what was read, compares it with the picture, and corrects it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +23,8 @@ FloatArray = npt.NDArray[np.float64]
 COARSE, FINE = 64, 256
 # What is left unexplained of a picture whose pose is right, in levels, of one in its own size and of a reduced one
 LEFT, LEFT_REDUCED = 1.0, 2.0
+# A noisy picture leaves this many times the noise of its background
+NOISY = 1.2
 # So often other starts are tried where more is left
 N_RESTARTS = 4
 # A robot of another light is this many times less or more bright where it should be, or something else
@@ -131,38 +133,50 @@ def refine(
         raise InputError(f"There must be one scale for each number read, {len(estimate)}, got shape {np.shape(scales)}")
     has_camera = getattr(bare, "camera_ranges", None) is not None if camera is None else camera
     unknowns = Unknowns(bare, layout, estimate, scales, has_camera)
-    search, fit = _searched(unknowns, target_of(picture, bare.camera.height, bare.camera.width, FINE))
-    return _reading(unknowns, search, fit, layout, estimate)
+    coarse, search, first, fit = _searched(unknowns, target_of(picture, bare.camera.height, bare.camera.width, FINE))
+    return _reading(unknowns, coarse, search, first, fit, layout, estimate)
 
 
-def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Fit]:
-    """Returns the search in the picture's own size, and what it found."""
+def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, Fit]:
+    """Returns the searches in few pixels and in the picture's own, and what each has found."""
     rng = np.random.default_rng(0)
     scale = min(1.0, COARSE / max(target.height, target.width))
     reduced = target.reduced(max(36, round(target.height * scale)), max(36, round(target.width * scale)))
-    search, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
-    fit = search.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
-    if fit.noise > left:
-        fit = search.softened(fit)
-        if fit.photometry.softness:
-            fit = search.run(fit.x, COARSE_STAGES[1:], fit.photometry, None)
+    coarse, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
+    fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
     for _ in range(N_RESTARTS):
-        if fit.noise < left * max(1.0, fit.background.noise / 1.5):
+        if fit.noise < max(left, NOISY * fit.background.noise):
             break
-        for start in search.others(fit):
-            other = search.run(start, COARSE_STAGES, fit.photometry, None)
+        soft = coarse.softened(fit)
+        if soft.photometry.softness != fit.photometry.softness:
+            fit = coarse.run(fit.x, COARSE_STAGES[1:], soft.photometry, None)
+            continue
+        for start in coarse.others(fit):
+            other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
             if other.noise < fit.noise:
                 fit = other
     if max(target.height, target.width) <= 1.2 * COARSE:
-        return search, fit
+        return coarse, coarse, fit, fit
     search = Search(unknowns, target, rng)
-    fit = search.run(fit.x, FINE_STAGES, fit.photometry, None)
-    return search, fit
+    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), None)
+    if fine.noise > max(LEFT_REDUCED, NOISY * fine.background.noise):
+        soft = search.softened(fine)
+        if soft.photometry.softness:
+            fine = search.run(fine.x, FINE_STAGES, soft.photometry, None)
+    return coarse, search, fit, fine
 
 
-def _reading(unknowns: Unknowns, search: Search, fit: Fit, layout: PoseLayout, estimate: npt.NDArray[np.floating]) -> Reading:
+def _reading(
+    unknowns: Unknowns,
+    coarse: Search,
+    search: Search,
+    first: Fit,
+    fit: Fit,
+    layout: PoseLayout,
+    estimate: npt.NDArray[np.floating],
+) -> Reading:
     env = unknowns.env
-    covered, wrong, without, _ = search.explained(fit)
+    covered, wrong, without, _ = coarse.explained(replace(first, x=fit.x))
     residual = min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
     qpos = unknowns.joints(fit.x).copy()
     spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
@@ -170,7 +184,7 @@ def _reading(unknowns: Unknowns, search: Search, fit: Fit, layout: PoseLayout, e
     half_width = width * spread
     named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
     seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
-    reason = _reason(fit, residual, covered / search.target.is_known.size)
+    reason = _reason(fit, residual, covered / coarse.target.is_known.size)
     if reason:
         half_width = np.maximum(half_width, LAPLACE_90 * unknowns.scales[: len(qpos)])
     half_width = np.minimum(half_width, (unknowns.high - unknowns.low)[: len(qpos)] / 2)
