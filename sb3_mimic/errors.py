@@ -36,6 +36,10 @@ class PictureError(MimicError, ValueError):
     """A picture, or the truth beside it, cannot be read or written."""
 
 
+class UnreadablePictureError(PictureError):
+    """A picture does not look like one of the robot."""
+
+
 class OutputError(MimicError, OSError):
     """A file cannot be written where it was asked for."""
 

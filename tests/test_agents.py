@@ -238,7 +238,7 @@ def test_easy_mistakes_are_named(make_env):
         ),
         ((agent, make_env("CartPole-v1", render_mode="rgb_array"), [picture]), UnsuitableEnvError, "'ask_for'.*PictureGoals"),
         ((state_only, env, [picture]), NoTranslatorError, "no translator"),
-        ((agent, env, [picture[:32]]), InputError, r"Picture 0 must be .*\(64, 64, 3\).*read_picture"),
+        ((agent, env, [picture[:32]]), InputError, r"Picture 0 must be .*\(64, 64, 3\).*read_full_picture"),
         ((agent, env, [picture, picture.astype(np.float32)]), InputError, "Picture 1 .* got float32"),
         ((agent, env, ["pose.png"]), InputError, "got str"),
     ):

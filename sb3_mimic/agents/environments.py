@@ -45,7 +45,7 @@ class Goals:
         :return: Its goals
         :raises UnsuitableEnvError: When it does not offer all of :data:`NEEDED`
         """
-        layers = {name: _layer_with(env, name) for name in NEEDED}
+        layers = {name: layer_with(env, name) for name in NEEDED}
         missing = [f"'{name}' ({NEEDED[name]})" for name, layer in layers.items() if layer is None]
         if missing:
             raise UnsuitableEnvError(
@@ -87,7 +87,7 @@ def layout_read(env: gym.Env[Any, Any], state_dim: int) -> PoseLayout:
     :raises UnsuitableEnvError: When the environment has no goals, or there is nothing of that size to read
     """
     layout = Goals.of(env).layout
-    layer = _layer_with(env, "view_layout")
+    layer = layer_with(env, "view_layout")
     view_layout: PoseLayout | None = None if layer is None else layer.view_layout
     if state_dim == layout.dim or (JOINTS in layout and layout[JOINTS].slice == slice(0, state_dim)):
         return layout
@@ -102,7 +102,7 @@ def layout_read(env: gym.Env[Any, Any], state_dim: int) -> PoseLayout:
 
 def has_goals(env: gym.Env[Any, Any]) -> bool:
     """Whether an environment offers goal vectors at all."""
-    return _layer_with(env, "pose_layout") is not None
+    return layer_with(env, "pose_layout") is not None
 
 
 class Replay(gym.Wrapper[Any, Any, Any, Any]):
@@ -237,7 +237,8 @@ def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
     return layers
 
 
-def _layer_with(env: gym.Env[Any, Any], name: str) -> Any:
+def layer_with(env: gym.Env[Any, Any], name: str) -> Any:
+    """Returns the outermost wrapper, or the environment itself, that has an attribute; None where none has."""
     # Without reading it: before the first reset it may have no value yet
     return next((layer for layer in _layers(env) if hasattr(type(layer), name) or name in vars(layer)), None)
 

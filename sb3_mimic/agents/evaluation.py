@@ -1,7 +1,6 @@
 """Measures how well agents do; each measure is defined once, in :func:`evaluate` and :func:`evaluate_walk`."""
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +12,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of
 from sb3_mimic.agents.imitation import follow
+from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError
 from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
 from sb3_mimic.translator.training import torch_threads
@@ -20,33 +20,11 @@ from sb3_mimic.translator.training import torch_threads
 FloatArray = npt.NDArray[np.floating]
 Env = gym.Env[Any, Any]
 
-# Training seeds its environments with small numbers: seeds from here on are never trained on
-FIRST_SEED = 1_000_000
 STRICT_DISTANCE = 0.02
 # The protocol of "held": so near, for so long, within so many steps
 HELD_DISTANCE, HELD_STEPS, HELD_LIMIT = 0.1, 50, 300
 N_READ_POSES = 1000
 N_TIMED_DECISIONS = 200
-N_BOOTSTRAP = 2000
-
-
-def bootstrap_interval(values: Iterable[float], statistic: Any = np.mean) -> tuple[float, float]:
-    """
-    Computes the 95 % bootstrap interval of a statistic.
-
-    :param values: One per episode
-    :param statistic: Function of (resamples, n) along the last axis
-    :return: Lower and upper bound
-    """
-    sample = np.asarray(list(values), np.float64)
-    resampled = np.random.default_rng(0).choice(sample, (N_BOOTSTRAP, len(sample)))
-    low, high = np.percentile(statistic(resampled, axis=-1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _measure(values: Iterable[float], statistic: Any = np.mean) -> dict[str, Any]:
-    values = np.asarray(list(values), np.float64)
-    return {"value": float(statistic(values)), "interval": bootstrap_interval(values, statistic), "n": len(values)}
 
 
 def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
@@ -196,7 +174,7 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
         seeds = range(FIRST_SEED, FIRST_SEED + n_episodes)
         bar = tqdm(seeds, desc=f"{name}{stage.replace('_', ' ')}", disable=not show_progress)
         episodes = [_run(agent, env, plain, seed, stage).measures() for seed in bar]
-        results |= {f"{key}{stage}": _measure(each[key] for each in episodes) for key in episodes[0]}
+        results |= {f"{key}{stage}": measure(each[key] for each in episodes) for key in episodes[0]}
     return results | (_measure_translator(agent, env) if can_look else {})
 
 
@@ -248,7 +226,7 @@ def _measure_returns(agent: Agent, env: Env, name: str, n_episodes: int, show_pr
         else:
             found["episode_steps"] = n_steps
         episodes.append(found | {"return": total})
-    return {key: _measure(each[key] for each in episodes) for key in episodes[0]}
+    return {key: measure(each[key] for each in episodes) for key in episodes[0]}
 
 
 def _measure_translator(agent: Agent, env: Env) -> dict[str, Any]:
@@ -268,7 +246,7 @@ def _measure_translator(agent: Agent, env: Env) -> dict[str, Any]:
         agent.act(observation)
         durations.append(1000 * (time.perf_counter() - start))
     results = {
-        f"translator_{part.measure}": _measure(part.error(poses, targets), np.median if part.name == JOINTS else np.mean)
+        f"translator_{part.measure}": measure(part.error(poses, targets), np.median if part.name == JOINTS else np.mean)
         for part in layout.leading(translator.state_dim)
     }
-    return results | {"decision_ms": _measure(durations, np.median)}
+    return results | {"decision_ms": measure(durations, np.median)}

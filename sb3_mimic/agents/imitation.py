@@ -11,9 +11,11 @@ import numpy.typing as npt
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import KEEP_POSE, Goals, layout_read, replay_of
-from sb3_mimic.errors import InputError, UnsuitableEnvError
+from sb3_mimic.agents.refinement import Reading, can_refine, refine, stated_width
+from sb3_mimic.errors import InputError, UnreadablePictureError, UnsuitableEnvError
 from sb3_mimic.pictures import caption, enlarge
-from sb3_mimic.pose import POINTS, PoseLayout
+from sb3_mimic.pictures.framing import shrink
+from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 from sb3_mimic.translator.base import Translator
 
 Picture = npt.NDArray[np.uint8]
@@ -82,8 +84,30 @@ class Step:
     is_over: bool = False
 
 
+def read(agent: Agent, env: gym.Env[Any, Any], picture: Picture) -> Reading:
+    """
+    Reads the pose in a picture with an agent's translator, and better by drawing it.
+
+    :param agent: The agent
+    :param env: The environment; its episode stays as it is
+    :param picture: Of any size, shape (height, width, 3)
+    :return: The pose, and how sure it is
+    :raises NoTranslatorError: When the agent cannot read pictures
+    :raises UnsuitableEnvError: When the environment cannot be photographed in other poses
+    :raises InputError: When the picture has another type, or another ratio of width and height than the environment's own
+    """
+    estimate, scales = agent.translator.predict_with_scales(_as_seen(agent.translator, picture))
+    return refine(env, picture, estimate, scales)
+
+
 def follow(
-    agent: Agent, env: gym.Env[Any, Any], observation: Observation, picture: Picture, n_steps: int, refine: bool = True
+    agent: Agent,
+    env: gym.Env[Any, Any],
+    observation: Observation,
+    picture: Picture,
+    n_steps: int,
+    refine: bool = True,
+    estimate: Pose | None = None,
 ) -> Iterator[Step]:
     """
     Lets an agent take the pose in a picture.
@@ -91,20 +115,29 @@ def follow(
     :param agent: The agent
     :param env: The environment, in an episode
     :param observation: The last one of that episode. Its goal is not looked at.
-    :param picture: Picture of the target, shape (height, width, 3)
+    :param picture: Picture of the target, of any size, shape (height, width, 3)
     :param n_steps: At most this many; fewer when the episode ends before
-    :param refine: Whether to read the picture better the nearer the robot comes, or only once
+    :param refine: Whether to look again at what the translator reads: by drawing it, or, where the environment cannot be
+        photographed in other poses, the nearer the robot comes
+    :param estimate: What was read already, shape (dim,)
     :return: The outcome of each step
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals, or the agent does not fit it
+    :raises InputError: When the picture has another type, or another ratio of width and height than the environment's own
     """
-    reader = PictureReader(agent.translator, picture, Goals.of(env).layout)
+    translator, layout = agent.translator, Goals.of(env).layout
+    shown = _as_seen(translator, picture)
+    if estimate is None and refine and agent.reads_goal and _is_drawn(env, translator):
+        estimate = read(agent, env, picture).pose
+    reader = PictureReader(translator, shown, layout) if estimate is None else None
     memory = None
     for _ in range(n_steps):
-        if refine and agent.reads_goal and keys.IMAGE in observation and keys.ACHIEVED_GOAL in observation:
-            reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
-        estimate = reader.estimate
-        seen = {**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: picture}
+        if reader is not None:
+            if refine and agent.reads_goal and keys.IMAGE in observation and keys.ACHIEVED_GOAL in observation:
+                reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
+            estimate = reader.estimate
+        assert estimate is not None
+        seen = {**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: shown}
         action, memory = agent.act(seen, memory)
         observation, _, terminated, truncated, _ = env.step(action)
         yield Step(observation, estimate, terminated or truncated)
@@ -121,11 +154,18 @@ class Imitation:
         points that belong to them
     :param taken: The pose taken in the end, shape (dim,)
     :param frames: The picture beside the robot, shape (480, 960, 3) each; none where they were handed on
+    :param index: Which of the pictures it was, from 0
+    :param half_width: How sure each joint is: 90 % lie within so much, shape (n_joints,), in rad or m; None where nothing
+        says so
+    :param reading: What drawing the pose has told; None where that was not done
     """
 
     estimate: Pose
     taken: Pose
     frames: list[Picture] = field(default_factory=list)
+    index: int = 0
+    half_width: npt.NDArray[np.floating] | None = None
+    reading: Reading | None = None
 
 
 def imitate(
@@ -135,34 +175,56 @@ def imitate(
     n_steps: int = 100,
     frame_every: int = 2,
     on_frame: Callable[[Picture], None] | None = None,
+    refine: bool = True,
+    force: bool = False,
+    on_unreadable: Callable[[int, Reading], None] | None = None,
 ) -> Iterator[Imitation]:
     """
     Lets an agent take the pose in each picture in turn, each from where the one before ended.
 
     :param agent: The agent
     :param env: The environment, wrapped or not, with render_mode "rgb_array"
-    :param pictures: The targets, of the size of the environment's own
+    :param pictures: The targets, of any size, with the ratio of width and height of the environment's own
     :param n_steps: Control steps for each picture
     :param frame_every: Control steps between two frames
     :param on_frame: Is handed each frame as it comes, for example ``AnimationWriter.write``; without it a picture's
         frames are kept in memory until the next picture's turn
+    :param refine: Whether to look again at what the translator reads, see :func:`follow`
+    :param force: Whether to act on pictures that do not look like ones of the robot
+    :param on_unreadable: Is handed the number of each such picture and what was read in it, and the next one follows; without
+        it such a picture is an error
     :return: One imitation after the other, as they happen
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
-    :raises InputError: When a picture has another size or type than those of the environment
+    :raises InputError: When a picture has another type, or another ratio of width and height than the environment's own
+    :raises UnreadablePictureError: When a picture does not look like one of the robot
     """
     goals, translator = require_imitation(agent, env), agent.translator
-    for index, picture in enumerate(pictures):
-        _require_picture(picture, (translator.height, translator.width, translator.n_channels), index)
+    shown = [_as_seen(translator, picture, index) for index, picture in enumerate(pictures)]
+    is_drawn = refine and _is_drawn(env, translator)
     observation, _ = env.reset(seed=0)
-    for picture in pictures:
-        read = translator.predict(picture)[: goals.layout.dim]
+    for number, (picture, small) in enumerate(zip(pictures, shown, strict=True)):
+        reading, half_width = None, None
+        if is_drawn:
+            reading = read(agent, env, picture)
+            pose, half_width = reading.pose, reading.half_width
+            if not reading.is_readable and not force:
+                if on_unreadable is None:
+                    raise UnreadablePictureError(unreadable(env, f"Picture {number}", reading, "force=True"))
+                on_unreadable(number, reading)
+                continue
+        else:
+            pose, scales = translator.predict_with_scales(small)
+            pose = pose[: goals.layout.dim]
+            if scales is not None and JOINTS in goals.layout:
+                half_width = stated_width(goals.layout, scales)
         # Angles are all that is asked for
-        observation = _ask_for(env, goals, np.pad(read, (0, goals.layout.dim - len(read))), picture, observation)
-        estimate = goals.desired if len(read) < goals.layout.dim else read
+        observation = _ask_for(env, goals, np.pad(pose, (0, goals.layout.dim - len(pose))), small, observation)
+        estimate = goals.desired if len(pose) < goals.layout.dim else pose
         left = caption(enlarge(picture, PICTURE_SIZE), "picture")
         frames: list[Picture] = []
-        for index, step in enumerate(follow(agent, env, observation, picture, n_steps)):
+        known = reading.pose if reading is not None and agent.reads_goal else None
+        for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine, known)):
             observation = step.observation
             if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
                 frame = np.hstack((left, caption(_square(env.render()), "robot")))
@@ -170,9 +232,35 @@ def imitate(
                     frames.append(frame)
                 else:
                     on_frame(frame)
-        yield Imitation(estimate, goals.achieved, frames)
+        yield Imitation(estimate, goals.achieved, frames, number, half_width, reading)
         if step.is_over:
             observation, _ = env.reset()
+
+
+def unreadable(env: gym.Env[Any, Any], name: str, reading: Reading, cure: str) -> str:
+    """
+    Says why a picture is not acted on.
+
+    :param env: The environment
+    :param name: What the picture is called
+    :param reading: What was read in it
+    :param cure: What acts on it all the same
+    :return: The sentence
+    """
+    robot = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    return f"{name} does not look like a picture of {robot}: {reading.reason}; {cure} acts on it all the same."
+
+
+def side_by_side(picture: Picture, reading: Reading) -> Picture:
+    """
+    Puts a picture beside what was read in it, as it was drawn.
+
+    :param picture: Shape (height, width, 3)
+    :param reading: What was read in it
+    :return: Shape (480, width, 3)
+    """
+    pictures = {"picture": picture, "as it was read": reading.drawn}
+    return np.hstack([caption(enlarge(each, PICTURE_SIZE), name) for name, each in pictures.items()])
 
 
 def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
@@ -196,13 +284,25 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
     return goals
 
 
-def _require_picture(picture: Picture, shape: tuple[int, int, int], index: int) -> None:
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape != shape:
+def _is_drawn(env: gym.Env[Any, Any], translator: Translator) -> bool:
+    """Whether what a translator reads can be drawn and compared with the pictures that it reads."""
+    return translator.n_channels == 3 and can_refine(env)
+
+
+def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
+    """Returns a picture in the size in which a translator reads it."""
+    shape = translator.height, translator.width, translator.n_channels
+    is_picture = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3
+    height, width, n_channels = picture.shape if is_picture else (0, 0, 0)
+    # A pixel more or less
+    fits = abs(width * shape[0] - height * shape[1]) <= max(shape[:2]) and n_channels == shape[2] and min(height, width) > 0
+    if not fits:
         got = f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
         raise InputError(
-            f"Picture {index} must be a uint8 array of shape {shape}, got {got}. Files are read so by:"
-            f" sb3_mimic.pictures.read_picture(path, width={shape[1]}, height={shape[0]})"
+            f"Picture {index} must be a uint8 array of shape {shape}, or larger with the same ratio of width and height, got"
+            f" {got}. Files are read so by: sb3_mimic.pictures.read_full_picture(path, aspect={shape[1] / shape[0]:g})"
         )
+    return shrink(picture, shape[1], shape[0])
 
 
 def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Picture, observation: Observation) -> Observation:

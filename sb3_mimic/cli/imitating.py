@@ -1,6 +1,9 @@
 """Defines the commands ``photograph`` and ``imitate``."""
 
 import argparse
+import contextlib
+import math
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,10 @@ def add_commands(commands: Any) -> None:
     imitate.add_argument("--image", type=Path, nargs="+", required=True, help="PNG or JPEG pictures of poses")
     imitate.add_argument("-o", "--output", type=Path, default=Path("out.gif"), help="a .gif or .mp4 (default: out.gif)")
     imitate.add_argument("--steps", type=positive, default=100, help="control steps for each picture (default: 100)")
+    imitate.add_argument(
+        "--no-refine", action="store_true", help="believe what the translator reads, without drawing it and looking again"
+    )
+    imitate.add_argument("--force", action="store_true", help="act on pictures that do not look like ones of the robot too")
     imitate.set_defaults(run=_imitate)
 
 
@@ -88,29 +95,85 @@ def _imitate(args: argparse.Namespace) -> None:
 
     from sb3_mimic import keys
     from sb3_mimic.agents.environments import Goals, make_env
-    from sb3_mimic.agents.imitation import imitate
-    from sb3_mimic.pictures.files import AnimationWriter, check_animation_path, read_picture
+    from sb3_mimic.agents.imitation import imitate, side_by_side, unreadable
+    from sb3_mimic.errors import UnreadablePictureError
+    from sb3_mimic.pictures.files import check_animation_path, read_full_picture, write_picture
     from sb3_mimic.pictures.truth import read_truth
     from sb3_mimic.translator.training import torch_threads
 
     check_animation_path(args.output)
     agent = load(args)
+    refused: list[str] = []
     with closing(make_env(agent, args.env, render_mode="rgb_array")) as env:
         layout = Goals.of(env).layout
         height, width = picture_size(env, keys.IMAGE)
-        targets = [read_picture(path, width, height) for path in args.image]
+        targets = [read_full_picture(path, width / height, _warn) for path in args.image]
         truths = [read_truth(path, args.env, layout.dim) for path in args.image]
-        unit, digits = unit_of(layout)
-        with AnimationWriter(args.output, FPS) as writer, torch_threads(1), tqdm(total=len(targets), unit="picture") as bar:
-            results = imitate(agent, env, targets, args.steps, on_frame=writer.write)
-            for path, truth, result in zip(args.image, truths, results, strict=True):
+
+        def refuse(index: int, reading: Any) -> None:
+            beside = args.output.with_name(f"{args.output.stem}-picture-{index + 1}-unreadable.png")
+            write_picture(beside, side_by_side(targets[index], reading))
+            refused.append(f"{unreadable(env, str(args.image[index]), reading, '--force')} Compare: {beside}")
+            # What was taken before is kept, and what comes after it is taken
+            bar.update()
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch_threads(1))
+            bar = stack.enter_context(tqdm(total=len(targets), unit="picture"))
+            frames = _Frames(args.output, stack)
+            results = imitate(
+                agent, env, targets, args.steps, on_frame=frames.write, refine=not args.no_refine, force=args.force,
+                on_unreadable=refuse,
+            )  # fmt: skip
+            for result in results:
                 bar.update()
-                pose = ", ".join(f"{name} {value:.{digits}f}" for name, value in describe(env, result.estimate).items())
-                bar.write(f"{path}: estimated pose{unit}: {pose}")
+                path, truth = args.image[result.index], truths[result.index]
+                for line in _told(env, layout, path, result):
+                    bar.write(line)
                 if truth is not None:
                     bar.write(f"    pose read: {_errors(layout, result.estimate, truth)}")
                     bar.write(f"    pose taken: {_errors(layout, result.taken, truth)}")
-    print(f"Wrote {args.output}")
+    if len(refused) < len(targets):
+        print(f"Wrote {args.output}")
+    if refused:
+        raise UnreadablePictureError(" ".join(refused))
+
+
+class _Frames:
+    """Begins an animation when its first frame comes: where no picture can be read there is none."""
+
+    def __init__(self, path: Path, stack: contextlib.ExitStack):
+        self._path, self._stack = path, stack
+        self._writer: Any = None
+
+    def write(self, frame: Any) -> None:
+        from sb3_mimic.pictures.files import AnimationWriter
+
+        if self._writer is None:
+            self._writer = self._stack.enter_context(AnimationWriter(self._path, FPS))
+        self._writer.write(frame)
+
+
+def _warn(sentence: str) -> None:
+    print(f"sb3-mimic: {sentence}", file=sys.stderr)
+
+
+def _told(env: Any, layout: Any, path: Path, result: Any) -> list[str]:
+    """Says in words what was read in a picture, and how sure that is."""
+    unit, digits = unit_of(layout)
+    values = describe(env, result.estimate)
+    widths = [""] * len(values)
+    if result.half_width is not None:
+        factor = math.degrees(1) if layout["joints"].unit == "rad" else 1.0
+        widths = [f" \u00b1 {max(factor * width, 10.0**-digits):.{digits}f}" for width in result.half_width]
+    pose = ", ".join(f"{name} {value:.{digits}f}{width}" for (name, value), width in zip(values.items(), widths, strict=True))
+    lines = [f"{path}: estimated pose{unit}: {pose}"]
+    if result.reading is not None:
+        if result.reading.hidden:
+            lines.append(f"    warning: the picture hardly shows how {', '.join(result.reading.hidden)} stands")
+        if not result.reading.is_readable:
+            lines.append(f"    warning: it does not look like a picture of the robot: {result.reading.reason}")
+    return lines
 
 
 def _errors(layout: Any, vector: Any, truth: Any) -> str:

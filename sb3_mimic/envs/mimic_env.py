@@ -13,7 +13,7 @@ from gymnasium import spaces
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster
+from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster, checked_qpos
 from sb3_mimic.envs.sight.randomization import (
     N_CAMERA_PARAMETERS,
     SceneRandomization,
@@ -153,18 +153,36 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.simulation.check_open()
         return self.photographer.photographs(qpos, view, with_coverage, light)
 
-    def desired_photograph(self, height: int) -> npt.NDArray[np.uint8]:
+    def desired_photograph(self, height: int, with_coverage: bool = False) -> npt.NDArray[np.uint8]:
         """
         Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
 
         :param height: In pixels; the width follows
-        :return: The picture, shape (height, width, 3)
+        :param with_coverage: See :meth:`photographs`
+        :return: The picture, shape (height, width, 3 or 4)
         :raises BodyError: When it would be too small
         :raises ClosedEnvError: After :meth:`close`
         """
         width = round(height * self.camera.width / self.camera.height)
         view = replace(self._target_view, width=width, height=height)
-        return self.photographs(self.pose_layout.joints(self._desired), view, light=self._target_shot.light)
+        return self.photographs(self.pose_layout.joints(self._desired), view, with_coverage, self._target_shot.light)
+
+    def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns the pose vector of joint positions, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :return: The pose, shape (goal_dim,)
+        :raises EnvArgumentError: When qpos has another shape or is not finite
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
+        try:
+            with self.simulation.preserved():
+                self.robot.reset(pose)
+                return self.goal.measure()
+        finally:
+            self.robot.resume()
 
     @property
     def view_layout(self) -> PoseLayout | None:

@@ -1,0 +1,486 @@
+"""Compares a picture with drawn ones: what does the background look like, in which light, and which pixels to believe."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sb3_mimic.jit import jit
+
+Picture = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.floating]
+Array32 = npt.NDArray[np.float32]
+
+# Of a colour: how much of it is grey
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+# Robots are at least so bright, and at most, as a share of their own colours
+LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
+# How little of a colour may be left, tried one after the other
+SATURATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
+# Other colours than those drawn must leave no more than this share of what is not explained
+NOTICEABLE = 0.5
+# Fewer pixels tell nothing of the light
+ENOUGH = 8.0
+# From here on a colour may be cut off, in levels
+BRIGHTEST, CUT_OFF = np.float32(255), 253.0
+# Differences that drawing alone makes, in levels of 255
+LEAST_NOISE = 1.5
+# A background that differs less is plain
+PLAIN = 2.5
+# A plane of this many pixels at most tells what the background is like
+BACKGROUND_STRIDE = 64
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """
+    Describes in which light a picture was taken.
+
+    :param colors: What becomes of a drawn colour (red, green, blue, 255 times coverage), shape (3, 4)
+    :param contrast: By how much brighter the picture is where the robot's colours are brighter, before it is kept positive
+    :param softness: How often a drawn picture has to be blurred to be as soft
+    """
+
+    colors: Array32
+    contrast: float
+    softness: int = 0
+
+
+PLAIN_LIGHT = Photometry(np.eye(3, 4, dtype=np.float32), 1.0)
+
+
+@dataclass(frozen=True)
+class Background:
+    """
+    Describes what is behind the robot.
+
+    :param colors: Of each pixel, shape (height, width, 3)
+    :param noise: Standard deviation of its pixels, in levels of 255
+    """
+
+    colors: Array32
+    noise: float
+
+    def lit(self, photometry: Photometry) -> "Background":
+        """Returns the background where white would be brighter than a picture can show: edges of the robot show it."""
+        if self.colors.min() < CUT_OFF:
+            return self
+        white = np.maximum(photometry.colors.sum(axis=1) * BRIGHTEST, BRIGHTEST)
+        return Background(np.broadcast_to(white, self.colors.shape).astype(np.float32), self.noise)
+
+
+class Target:
+    """
+    A picture to compare with, at one size.
+
+    :param picture: In [0, 255], shape (height, width, 3)
+    :param is_known: Which of its pixels are part of the picture, shape (height, width)
+    """
+
+    def __init__(self, picture: Array32, is_known: npt.NDArray[np.bool_]):
+        self.picture, self.is_known = np.ascontiguousarray(picture, np.float32), is_known
+        self.height, self.width = is_known.shape
+
+    def reduced(self, height: int, width: int) -> "Target":
+        """Returns the same in fewer pixels, each the mean of those that it covers."""
+        if (height, width) == (self.height, self.width):
+            return self
+        rows, columns = _shares(self.height, height), _shares(self.width, width)
+        picture = np.einsum("ij,jkc->ikc", rows, np.einsum("lk,jkc->jlc", columns, self.picture, optimize=True), optimize=True)
+        return Target(picture, rows @ self.is_known @ columns.T > 0.99)
+
+    def background(self, coverage: npt.NDArray[np.uint8]) -> Background:
+        """
+        Finds what is behind the robot: one colour, or colours that change slowly over the picture.
+
+        :param coverage: Where the robot is, shape (height, width)
+        """
+        free = _far_from(coverage, max(2, self.height // 32)) & self.is_known
+        step = max(1, self.height // BACKGROUND_STRIDE)
+        rows, columns = np.nonzero(free[::step, ::step])
+        if len(rows) < 12:
+            return Background(np.full_like(self.picture, 255), 40.0)
+        rows, columns = rows * step, columns * step
+        values = self.picture[rows, columns]
+        color = np.median(values, axis=0)
+        noise = _spread(values - color)
+        if noise <= PLAIN:
+            return Background(np.broadcast_to(color.astype(np.float32), self.picture.shape).copy(), max(noise, LEAST_NOISE))
+        terms = _terms(rows, columns, self.height, self.width)
+        weights = np.ones(len(values))
+        for _ in range(3):
+            weighted = terms * weights[:, None]
+            parts = np.linalg.solve(weighted.T @ terms + 1e-3 * np.eye(6), weighted.T @ values)
+            rest = np.abs(values - terms @ parts).max(axis=1)
+            weights = 1 / (1 + (rest / max(2 * float(np.median(rest)), 2.0)) ** 2) ** 2
+        smooth = _spread(values - terms @ parts)
+        if smooth > 0.7 * noise:
+            return Background(np.broadcast_to(color.astype(np.float32), self.picture.shape).copy(), max(noise, LEAST_NOISE))
+        every = _terms(*_places(self.height, self.width), self.height, self.width)
+        colors = np.clip(every @ parts, 0, 255).astype(np.float32).reshape(self.picture.shape)
+        return Background(colors, max(smooth, LEAST_NOISE))
+
+
+def target_of(picture: Picture, height: int, width: int, largest: int) -> Target:
+    """
+    Prepares a picture for comparisons.
+
+    :param picture: Of any size
+    :param height: Of the pictures of the robot's own camera; the picture is made to have the same shape
+    :param width: Of those
+    :param largest: Size beyond which pictures are reduced
+    """
+    scale = min(1.0, largest / max(picture.shape[:2]))
+    rows, columns = picture.shape[0] * scale, picture.shape[1] * scale
+    # As large as the picture needs to fit in
+    tall = max(rows, columns * height / width)
+    size = max(36, round(tall)), max(36, round(tall * width / height))
+    rows, columns = max(1, min(size[0], round(rows))), max(1, min(size[1], round(columns)))
+    if scale < 1 or (rows, columns) != picture.shape[:2]:
+        filtering = Image.Resampling.BOX if scale <= 1 else Image.Resampling.BILINEAR
+        picture = np.asarray(Image.fromarray(picture).resize((columns, rows), filtering))
+    whole = np.full((*size, 3), 255, np.float32)
+    is_known = np.zeros(size, bool)
+    top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
+    whole[top : top + rows, left : left + columns] = picture
+    is_known[top : top + rows, left : left + columns] = True
+    return Target(whole, is_known)
+
+
+def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
+    """
+    Finds the light of a picture: brightness and contrast of each colour, and how grey it is.
+
+    :param moments: Sums of the products of drawn red, green, blue and coverage, and red, green and blue seen, shape (7, 7)
+    :param before: What is kept where nothing can be told
+    """
+    n = moments[3, 3]
+    if n < ENOUGH:
+        return before
+    best: tuple[float, FloatArray] | None = None
+    contrast = 1.0
+    for saturation in SATURATIONS:
+        mixed = np.zeros((7, 7))
+        mixed[3:, 3:] = np.eye(4)
+        mixed[:3, :3] = saturation * np.eye(3) + (1 - saturation) * LUMINANCE
+        turned = mixed @ moments @ mixed.T
+        error, colors = 0.0, np.zeros((3, 4))
+        slopes = 0.0
+        for channel in range(3):
+            cc, ca, aa = turned[channel, channel], turned[channel, 3], turned[3, 3]
+            ct, at, tt = turned[channel, 4 + channel], turned[3, 4 + channel], turned[4 + channel, 4 + channel]
+            # A little is known beforehand: colours are as drawn
+            cc_, aa_ = cc + 1e-3 * aa, aa * 1.001
+            ct_ = ct + 1e-3 * aa
+            determinant = cc_ * aa_ - ca * ca
+            gain = (ct_ * aa_ - ca * at) / determinant
+            slopes += gain / 3
+            gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
+            offset = (at - ca * gain) / aa_
+            error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
+            colors[channel] = gain * mixed[channel, :4]
+            colors[channel, 3] = offset
+        if best is None or error < 0.97 * best[0]:
+            best, contrast = (error, colors), slopes
+    assert best is not None
+    # Where the robot is not drawn where it is, other colours explain a little better too
+    plain = float(np.trace(moments[:3, :3] - 2 * moments[:3, 4:] + moments[4:, 4:]))
+    if best[0] > NOTICEABLE * plain:
+        best = plain, np.eye(3, 4)
+    return Photometry(best[1].astype(np.float32), contrast, before.softness)
+
+
+def _shares(n: int, n_out: int) -> Array32:
+    """Returns which share of each of n pixels becomes part of each of n_out, shape (n_out, n)."""
+    edges = np.arange(n_out + 1) * n / n_out
+    places = np.arange(n)
+    overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
+    shares = np.clip(overlap, 0, None)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
+
+
+def _spread(values: FloatArray) -> float:
+    """Returns the standard deviation that most values have."""
+    return float(np.quantile(np.abs(values), 0.683))
+
+
+def _terms(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], height: int, width: int) -> FloatArray:
+    y, x = 2 * rows / height - 1, 2 * columns / width - 1
+    return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=1)
+
+
+def _places(height: int, width: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    rows, columns = np.indices((height, width))
+    return rows.ravel(), columns.ravel()
+
+
+def _far_from(coverage: npt.NDArray[np.uint8], distance: int) -> npt.NDArray[np.bool_]:
+    """Returns which pixels are farther from all covered ones than so many rows or columns."""
+    near = coverage > 0
+    for axis in (0, 1):
+        rows = np.moveaxis(near, axis, 0)
+        grown = rows.copy()
+        for shift in range(1, distance + 1):
+            grown[shift:] |= rows[:-shift]
+            grown[:-shift] |= rows[shift:]
+        near = np.moveaxis(grown, 0, axis)
+    return ~near
+
+
+@jit
+def box_of(pictures: npt.NDArray[np.uint8], margin: int) -> npt.NDArray[np.int64]:
+    """
+    Finds the part of several pictures in which anything is drawn.
+
+    :param pictures: With coverage, shape (n, height, width, 4)
+    :param margin: So many more rows and columns
+    :return: First and last row, first and last column, the last exclusive; of the whole picture where nothing is drawn
+    """
+    n, height, width, _ = pictures.shape
+    top, bottom, left, right = height, 0, width, 0
+    for index in range(n):
+        for j in range(height):
+            first = width
+            for i in range(width):
+                if pictures[index, j, i, 3] > 0:
+                    first = i
+                    break
+            if first == width:
+                continue
+            last = width - 1
+            while pictures[index, j, last, 3] == 0:
+                last -= 1
+            top, bottom = min(top, j), max(bottom, j + 1)
+            left, right = min(left, first), max(right, last + 1)
+    if bottom == 0:
+        return np.array([0, height, 0, width])
+    return np.array([max(0, top - margin), min(height, bottom + margin), max(0, left - margin), min(width, right + margin)])
+
+
+@jit
+def differences(
+    pictures: npt.NDArray[np.uint8],
+    target: Array32,
+    background: Array32,
+    colors: Array32,
+    n_blurs: int,
+    softness: int,
+    box: npt.NDArray[np.int64],
+    out: Array32,
+    line: Array32,
+) -> None:
+    """
+    Computes how a picture differs from the first of several drawn ones, and how those differ from the first.
+
+    :param pictures: Drawn ones with coverage, shape (n, height, width, 4)
+    :param target: The picture, shape (height, width, 3)
+    :param background: Shape (height, width, 3)
+    :param colors: What becomes of drawn colours, shape (3, 4)
+    :param n_blurs: How often all of it is blurred, by a quarter, a half, a quarter along both sides
+    :param softness: How often the drawn ones are blurred besides
+    :param box: First and last row, first and last column that is looked at, the last exclusive
+    :param out: Written to, shape (n + 1, rows, columns, 3): the difference from the picture, those of the others from the
+        first, and what is not explained where nothing is drawn
+    :param line: Scratch, shape (at least the larger of rows and columns,)
+    """
+    top, bottom, left, right = box[0], box[1], box[2], box[3]
+    n, rows, columns = len(pictures), bottom - top, right - left
+    for j in range(rows):
+        for i in range(columns):
+            first = pictures[0, top + j, left + i]
+            for channel in range(3):
+                behind = background[top + j, left + i, channel]
+                nothing = min(behind, BRIGHTEST)
+                out[0, j, i, channel] = nothing - _shown(first, colors[channel], behind)
+                out[n, j, i, channel] = target[top + j, left + i, channel] - nothing
+    for index in range(1, n):
+        _change(pictures[0], pictures[index], background, colors, box, out[index])
+    for index in range(n):
+        for _ in range(softness):
+            _blur(out[index], line)
+    out[0] += out[n]
+    for index in range(n + 1):
+        for _ in range(n_blurs):
+            _blur(out[index], line)
+
+
+@jit
+def _change(
+    first_picture: npt.NDArray[np.uint8],
+    other_picture: npt.NDArray[np.uint8],
+    background: Array32,
+    colors: Array32,
+    box: npt.NDArray[np.int64],
+    out: Array32,
+) -> None:
+    """Computes how one drawn picture differs from another, as :func:`differences` does."""
+    top, bottom, left, right = box[0], box[1], box[2], box[3]
+    for j in range(bottom - top):
+        for i in range(right - left):
+            first, other = first_picture[top + j, left + i], other_picture[top + j, left + i]
+            if first[0] == other[0] and first[1] == other[1] and first[2] == other[2] and first[3] == other[3]:
+                out[j, i, 0] = out[j, i, 1] = out[j, i, 2] = 0
+                continue
+            for channel in range(3):
+                behind = background[top + j, left + i, channel]
+                out[j, i, channel] = _shown(other, colors[channel], behind) - _shown(first, colors[channel], behind)
+
+
+@jit
+def _shown(drawn: npt.NDArray[np.uint8], colors: Array32, behind: np.float32) -> np.float32:
+    """Returns what becomes of a drawn colour before another: no picture is brighter than white or darker than black."""
+    mixed = colors[0] * drawn[0] + colors[1] * drawn[1] + colors[2] * drawn[2] + colors[3] * drawn[3]
+    seen = mixed + (np.float32(1) - np.float32(drawn[3]) * np.float32(1 / 255)) * behind
+    return min(max(seen, np.float32(0)), BRIGHTEST)
+
+
+@jit
+def _blur(plane: Array32, line: Array32) -> None:
+    """Blurs a picture of shape (rows, columns, 3) in place, by a quarter, a half and a quarter along both sides."""
+    rows, columns, _ = plane.shape
+    quarter, half = np.float32(0.25), np.float32(0.5)
+    for j in range(rows):
+        for channel in range(3):
+            before = plane[j, 0, channel]
+            for i in range(columns):
+                own = plane[j, i, channel]
+                after = plane[j, i + 1, channel] if i + 1 < columns else own
+                plane[j, i, channel] = quarter * (before + after) + half * own
+                before = own
+    for i in range(columns):
+        for channel in range(3):
+            line[3 * i + channel] = plane[0, i, channel]
+    for j in range(rows):
+        for i in range(columns):
+            for channel in range(3):
+                own = plane[j, i, channel]
+                after = plane[j + 1, i, channel] if j + 1 < rows else own
+                plane[j, i, channel] = quarter * (line[3 * i + channel] + after) + half * own
+                line[3 * i + channel] = own
+
+
+@jit
+def weigh(
+    coverage: npt.NDArray[np.uint8],
+    is_known: npt.NDArray[np.bool_],
+    unexplained: Array32,
+    empty: Array32,
+    robot_noise: float,
+    background_noise: float,
+    cutoff: float,
+    weights: Array32,
+) -> tuple[float, float]:
+    """
+    Decides how far each pixel is believed, and how much worse the picture is explained than without a robot.
+
+    :param coverage: Where the robot is, shape (rows, columns)
+    :param is_known: Which pixels are part of the picture, shape (rows, columns)
+    :param unexplained: The difference between the picture and what was drawn, shape (rows, columns, 3)
+    :param empty: The same where nothing is drawn, shape (rows, columns, 3)
+    :param robot_noise: Standard deviation of the robot's pixels
+    :param background_noise: Standard deviation of the background's
+    :param cutoff: From about this many levels on a pixel is not believed
+    :param weights: Square roots of weights, written to, shape (rows, columns)
+    :return: The cost, relative to that of an empty picture; and the sum of the squares of the believed part
+    """
+    cost, rest = 0.0, 0.0
+    # Of the robot's own pixels nothing is taken off
+    behind = min(robot_noise / background_noise, 1.0) ** 2
+    rows, columns = weights.shape
+    for j in range(rows):
+        for i in range(columns):
+            if not is_known[j, i]:
+                weights[j, i] = 0
+                continue
+            a = coverage[j, i] / 255.0
+            share = 1 / (a * a + (1 - a) * (1 - a) / behind) if 0 < a < 1 else (1.0 if a > 0 else behind)
+            share = min(share, 1.0)
+            e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
+            e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
+            scale = 3 * cutoff * cutoff / share
+            bottom = 1 / (1 + e / scale)
+            # Geman and McClure's
+            weights[j, i] = np.sqrt(share) * bottom
+            cost += share * e * bottom - behind * e0 / (1 + e0 * behind / (3 * cutoff * cutoff))
+            rest += share * e * bottom * bottom
+    return cost, rest
+
+
+@jit
+def moments_of(
+    drawn: npt.NDArray[np.uint8],
+    target: Array32,
+    background: Array32,
+    weights: Array32,
+    box: npt.NDArray[np.int64],
+    out: FloatArray,
+) -> None:
+    """
+    Sums up the products of drawn red, green, blue and coverage, and the red, green and blue that the robot shows, each in
+    [0, 1], of all pixels that the robot covers.
+
+    :param drawn: Shape (height, width, 4)
+    :param target: Shape (height, width, 3)
+    :param background: Shape (height, width, 3)
+    :param weights: Square roots of weights of the pixels in the box
+    :param box: As of :func:`differences`
+    :param out: Written to, shape (7, 7)
+    """
+    out[:] = 0
+    values = np.empty(7)
+    for j in range(box[0], box[1]):
+        for i in range(box[2], box[3]):
+            if drawn[j, i, 3] == 0:
+                continue
+            w = weights[j - box[0], i - box[2]]
+            if max(target[j, i, 0], target[j, i, 1], target[j, i, 2]) >= CUT_OFF:
+                # What it would be in a picture that knows brighter than white is not known
+                w *= 0.1
+            a = drawn[j, i, 3] / 255.0
+            for channel in range(3):
+                values[channel] = drawn[j, i, channel] / 255.0
+                values[4 + channel] = (target[j, i, channel] - (1 - a) * background[j, i, channel]) / 255.0
+            values[3] = a
+            for row in range(7):
+                for column in range(row, 7):
+                    out[row, column] += w * w * values[row] * values[column]
+    for row in range(7):
+        for column in range(row):
+            out[row, column] = out[column, row]
+
+
+@jit
+def explained(
+    coverage: npt.NDArray[np.uint8],
+    is_known: npt.NDArray[np.bool_],
+    unexplained: Array32,
+    empty: Array32,
+    cutoff: float,
+) -> tuple[float, float, float, float]:
+    """
+    Sums up what a robot explains of a picture. Each pixel counts from 0, explained, to 1, quite different.
+
+    :param coverage: Where the robot is, shape (rows, columns)
+    :param is_known: Which pixels are part of the picture, shape (rows, columns)
+    :param unexplained: The difference between the picture and what was drawn, shape (rows, columns, 3)
+    :param empty: The same where nothing is drawn, shape (rows, columns, 3)
+    :param cutoff: Pixels that differ by so many levels count one half
+    :return: The number of pixels that the robot covers; how many of these it does not explain, and how many would not be
+        explained without it; and how many others are not explained
+    """
+    covered, wrong, without, others = 0.0, 0.0, 0.0, 0.0
+    scale = 3 * cutoff * cutoff
+    rows, columns = coverage.shape
+    for j in range(rows):
+        for i in range(columns):
+            if not is_known[j, i]:
+                continue
+            a = coverage[j, i] / 255.0
+            e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
+            e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
+            covered += a
+            wrong += a * e / (e + scale)
+            without += a * e0 / (e0 + scale)
+            others += (1 - a) * e / (e + scale)
+    return covered, wrong, without, others

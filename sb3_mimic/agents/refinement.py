@@ -1,0 +1,241 @@
+"""Reads a pose better than a translator does: draws what was read, compares it with the picture, and corrects it."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from sb3_mimic.agents.comparison import PLAIN_LIGHT, Target, target_of
+from sb3_mimic.agents.environments import layer_with
+from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, Fit, Search
+from sb3_mimic.agents.unknowns import Unknowns
+from sb3_mimic.errors import InputError, UnsuitableEnvError
+from sb3_mimic.pose import JOINTS, PoseLayout
+
+Picture = npt.NDArray[np.uint8]
+Pose = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
+
+# Pictures are compared in so many pixels along their longer side first, and then in as many as they have, up to the second
+COARSE, FINE = 64, 256
+# What is left unexplained of a picture whose pose is right, in levels, of one in its own size and of a reduced one
+LEFT, LEFT_REDUCED = 1.0, 2.0
+# A noisy picture leaves this many times the noise of its background
+NOISY = 1.2
+# So often other starts are tried where more is left
+N_RESTARTS = 4
+# A robot of another light is this many times less or more bright where it should be, or something else
+LEAST_CONTRAST = 0.15
+# More of the robot than this share must not be unexplained: before a plain background, and before others, which hide much
+LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.2, 12.0
+# 90 % of Laplace's distribution lie within this many scales
+LAPLACE_90 = math.log(10)
+# Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
+WIDTH, DRAWN_WIDTH = 4.0, 11.0
+# A joint is hidden where a picture like this tells it no better, in rad
+HIDDEN_WIDTH = math.radians(10)
+# What is missing from an environment, by what it is for
+NEEDED = {
+    "photographs": "which draws it",
+    "camera": "where its pictures are taken from",
+    "pose_layout": "what its pose vectors mean",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """
+    Describes what was read in a picture.
+
+    :param pose: The pose, shape (dim,)
+    :param qpos: Its joint positions, shape (n_joints,), in rad, or m for slides
+    :param half_width: How sure each of them is: 90 % of the true ones lie within so much, shape (n_joints,), in rad or m
+    :param residual: How much of the robot in that pose the picture does not show: 0 where every pixel is as drawn, 1 where
+        nothing is
+    :param is_readable: Whether the picture is one of this robot at all
+    :param reason: Why not; empty where it is
+    :param hidden: Names of joints that the picture hardly shows
+    :param estimate: What was read before, shape (dim,)
+    :param drawn: The pose as it was drawn, in the size in which it was compared, shape (height, width, 3)
+    :param camera: The seven numbers of the camera's place, scaled as the environment's ``camera_parameters`` takes them;
+        None where it does not move
+    """
+
+    pose: Pose
+    qpos: FloatArray
+    half_width: FloatArray
+    residual: float
+    is_readable: bool
+    reason: str
+    hidden: tuple[str, ...]
+    estimate: Pose
+    drawn: Picture
+    camera: FloatArray | None = None
+
+
+def can_refine(env: gym.Env[Any, Any]) -> bool:
+    """Whether an environment offers all that :func:`refine` needs: photographs of its robot in any pose of joints."""
+    return not _missing(env)
+
+
+def stated_width(layout: PoseLayout, scales: npt.NDArray[np.floating]) -> FloatArray:
+    """
+    Says how sure a translator is of the joints that it reads.
+
+    :param layout: What a pose vector means
+    :param scales: Scales of Laplace distributions of what was read, shape (at least n_joints,)
+    :return: 90 % of the true ones lie within so much, shape (n_joints,), in rad or m
+    """
+    joints = layout[JOINTS]
+    return LAPLACE_90 * np.array(joints.scale or 1.0) * np.asarray(scales, np.float64)[joints.slice]
+
+
+def refine(
+    env: gym.Env[Any, Any],
+    picture: Picture,
+    estimate: npt.NDArray[np.floating],
+    scales: npt.NDArray[np.floating] | None = None,
+    camera: bool | None = None,
+) -> Reading:
+    """
+    Reads the pose in a picture by drawing it: the robot is photographed in the pose that was read and in poses close by, what
+    differs from the picture is brought down by damped steps of Gauss and Newton, and where much is left, other poses are
+    tried. Light, colours, background and softness may be other than those of the environment's own pictures.
+
+    :param env: The environment, wrapped or not; its episode stays as it is
+    :param picture: Shape (height, width, 3), of any size: it is compared in up to 256 pixels along its longer side
+    :param estimate: The pose as a translator read it, shape (dim,) or the joints alone; after a whole pose the seven numbers
+        of the camera may follow
+    :param scales: How sure that is: scales of Laplace distributions, shape of the estimate, as
+        :meth:`~sb3_mimic.translator.base.Translator.read` gives them
+    :param camera: Whether the camera may have stood elsewhere; by default where the environment says that it moves
+    :return: The pose, and how sure it is
+    :raises UnsuitableEnvError: When the environment cannot be photographed in other poses
+    :raises InputError: When the picture or the estimate has another shape or type
+    """
+    missing = _missing(env)
+    if missing:
+        raise UnsuitableEnvError(
+            f"To look again at what was read, {env} needs {' and '.join(missing)}. Do without: refine=False"
+        )
+    bare: Any = env.unwrapped
+    layout: PoseLayout = bare.pose_layout
+    n_joints = layout[JOINTS].size
+    estimate = np.asarray(estimate)
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"A picture must be a uint8 array of shape (height, width, 3), got {_told(picture)}")
+    if estimate.ndim != 1 or len(estimate) < layout[JOINTS].start + n_joints or not np.isfinite(estimate).all():
+        raise InputError(f"An estimate must be {layout.dim} finite numbers, or those of the joints alone, got {estimate}")
+    if scales is not None and np.shape(scales) != estimate.shape:
+        raise InputError(f"There must be one scale for each number read, {len(estimate)}, got shape {np.shape(scales)}")
+    has_camera = getattr(bare, "camera_ranges", None) is not None if camera is None else camera
+    unknowns = Unknowns(bare, layout, estimate, scales, has_camera)
+    coarse, search, first, fit = _searched(unknowns, target_of(picture, bare.camera.height, bare.camera.width, FINE))
+    return _reading(unknowns, coarse, search, first, fit, layout, estimate)
+
+
+def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, Fit]:
+    """Returns the searches in few pixels and in the picture's own, and what each has found."""
+    rng = np.random.default_rng(0)
+    scale = min(1.0, COARSE / max(target.height, target.width))
+    reduced = target.reduced(max(36, round(target.height * scale)), max(36, round(target.width * scale)))
+    coarse, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
+    fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
+    for _ in range(N_RESTARTS):
+        if fit.noise < max(left, NOISY * fit.background.noise):
+            break
+        soft = coarse.softened(fit)
+        if soft.photometry.softness != fit.photometry.softness:
+            fit = coarse.run(fit.x, COARSE_STAGES[1:], soft.photometry, None)
+            continue
+        for start in coarse.others(fit):
+            other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
+            if other.noise < fit.noise:
+                fit = other
+    if max(target.height, target.width) <= 1.2 * COARSE:
+        return coarse, coarse, fit, fit
+    search = Search(unknowns, target, rng)
+    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), None)
+    if fine.noise > max(LEFT_REDUCED, NOISY * fine.background.noise):
+        soft = search.softened(fine)
+        if soft.photometry.softness:
+            fine = search.run(fine.x, FINE_STAGES, soft.photometry, None)
+    return coarse, search, fit, fine
+
+
+def _reading(
+    unknowns: Unknowns,
+    coarse: Search,
+    search: Search,
+    first: Fit,
+    fit: Fit,
+    layout: PoseLayout,
+    estimate: npt.NDArray[np.floating],
+) -> Reading:
+    env = unknowns.env
+    covered, wrong, without, _ = coarse.explained(replace(first, x=fit.x))
+    residual = min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
+    qpos = unknowns.joints(fit.x).copy()
+    spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
+    width = math.hypot(WIDTH * fit.noise, DRAWN_WIDTH)
+    half_width = width * spread
+    named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
+    seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
+    reason = _reason(fit, residual, covered / coarse.target.is_known.size)
+    if reason:
+        half_width = np.maximum(half_width, LAPLACE_90 * unknowns.scales[: len(qpos)])
+    half_width = np.minimum(half_width, (unknowns.high - unknowns.low)[: len(qpos)] / 2)
+    return Reading(
+        pose=_pose(env, layout, qpos, estimate),
+        qpos=qpos,
+        half_width=half_width,
+        residual=residual,
+        is_readable=not reason,
+        reason=reason,
+        hidden=tuple(name for name, width in zip(named, seen, strict=True) if width > HIDDEN_WIDTH),
+        estimate=np.array(estimate, np.float32),
+        drawn=search.shown(fit),
+        camera=unknowns.camera(fit.x),
+    )
+
+
+def _reason(fit: Fit, residual: float, covered: float) -> str:
+    """Says why a picture is not one of the robot; empty where it is."""
+    if covered < 0.002:
+        return "nothing of the robot is in the picture"
+    if fit.photometry.contrast < LEAST_CONTRAST:
+        return "what is bright of the robot is dark in the picture"
+    is_plain = fit.background.noise < OTHER_BACKGROUND
+    if residual > (LARGEST_RESIDUAL if is_plain else LARGEST_RESIDUAL_BEFORE_OTHERS):
+        return f"in the pose that fits best, {100 * residual:.0f} % of the robot look different"
+    return ""
+
+
+def _pose(env: Any, layout: PoseLayout, qpos: FloatArray, estimate: npt.NDArray[np.floating]) -> Pose:
+    """Returns the pose vector of joint positions; where the environment cannot tell the rest of it, that is as it was read."""
+    if hasattr(env, "pose_of"):
+        return np.asarray(env.pose_of(qpos), np.float32)
+    joints = layout[JOINTS]
+    pose = np.zeros(layout.dim, np.float32)
+    pose[: len(estimate)] = estimate[: layout.dim]
+    numbers = qpos - np.array(joints.offset or 0.0)
+    pose[joints.slice] = numbers / np.array(joints.scale or 1.0)
+    return pose
+
+
+def _missing(env: gym.Env[Any, Any]) -> list[str]:
+    bare = env.unwrapped
+    missing = [f"'{name}', {what}" for name, what in NEEDED.items() if not hasattr(bare, name)]
+    if not missing and layer_with(env, "pose_layout") is not bare:
+        # What it shows are not photographs of its robot alone
+        missing = ["pictures and poses of its own, not of a wrapper"]
+    if not missing and JOINTS not in bare.pose_layout:  # type: ignore[attr-defined]
+        missing = ["joints in its pose_layout"]
+    return missing
+
+
+def _told(picture: Any) -> str:
+    return f"{picture.dtype} of shape {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
