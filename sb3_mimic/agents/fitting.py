@@ -150,7 +150,7 @@ class Search:
         drawn = self.draw(fit.x[None])
         background = self.target.background(drawn[0, ..., 3]).lit(fit.photometry)
         whole = np.array([0, self.target.height, 0, self.target.width])
-        cutoff = EXPLAINED + background.noise
+        cutoff = EXPLAINED + background.noise / 2
         out, *_ = self._weighed(drawn, whole, EXPLAINED_BLURS, cutoff, fit.photometry, background)
         return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
 

@@ -28,9 +28,9 @@ NOISY = 1.2
 # So often other starts are tried where more is left
 N_RESTARTS = 4
 # A robot of another light is this many times less or more bright where it should be, or something else
-LEAST_CONTRAST = 0.15
+LEAST_CONTRAST, LEAST_CONTRAST_BEFORE_OTHERS = 0.15, 0.5
 # More of the robot than this share must not be unexplained: before a plain background, and before others, which hide much
-LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.2, 12.0
+LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.15, 12.0
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
@@ -153,6 +153,7 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
             continue
         for start in coarse.others(fit):
             other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
+            # Not the cost: where a bar hides the robot, one in the bar's colours explains more
             if other.noise < fit.noise:
                 fit = other
     if max(target.height, target.width) <= 1.2 * COARSE:
@@ -206,9 +207,9 @@ def _reason(fit: Fit, residual: float, covered: float) -> str:
     """Says why a picture is not one of the robot; empty where it is."""
     if covered < 0.002:
         return "nothing of the robot is in the picture"
-    if fit.photometry.contrast < LEAST_CONTRAST:
-        return "what is bright of the robot is dark in the picture"
     is_plain = fit.background.noise < OTHER_BACKGROUND
+    if fit.photometry.contrast < (LEAST_CONTRAST if is_plain else LEAST_CONTRAST_BEFORE_OTHERS):
+        return "what is bright of the robot is not bright in the picture"
     if residual > (LARGEST_RESIDUAL if is_plain else LARGEST_RESIDUAL_BEFORE_OTHERS):
         return f"in the pose that fits best, {100 * residual:.0f} % of the robot look different"
     return ""
