@@ -42,8 +42,7 @@ class Stage:
 
 
 COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 8))
-MIDDLE_STAGES = (Stage(1, 50.0, 250.0, 1),)
-FINE_STAGES = (Stage(1, 45.0, 400.0, 2),)
+FINE_STAGES = (Stage(1, 45.0, 400.0, 4),)
 # Each step is tried with so much damping
 DAMPINGS = (1e-3, 3e-2, 0.5)
 # How far unknowns are moved to see what changes, in rad

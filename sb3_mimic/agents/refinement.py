@@ -34,7 +34,7 @@ LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.15,
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
-WIDTH, DRAWN_WIDTH = 4.0, 11.0
+WIDTH, DRAWN_WIDTH = 4.0, 6.5
 # A joint is hidden where a picture like this tells it no better, in rad
 HIDDEN_WIDTH = math.radians(10)
 # What is missing from an environment, by what it is for
