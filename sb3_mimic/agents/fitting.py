@@ -41,7 +41,7 @@ class Stage:
     n_rounds: int
 
 
-COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 8))
+COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 12))
 FINE_STAGES = (Stage(1, 45.0, 400.0, 4),)
 # Each step is tried with so much damping
 DAMPINGS = (1e-3, 3e-2, 0.5)
