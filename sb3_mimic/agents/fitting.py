@@ -7,17 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.agents.comparison import (
-    Background,
-    Photometry,
-    Target,
-    box_of,
-    differences,
-    explained,
-    moments_of,
-    photometry_of,
-    weigh,
-)
+from sb3_mimic.agents.comparison import Background, Photometry, Target, photometry_of
+from sb3_mimic.agents.differences import box_of, differences, explained, moments_of, weigh
 from sb3_mimic.agents.unknowns import Unknowns
 
 Picture = npt.NDArray[np.uint8]
