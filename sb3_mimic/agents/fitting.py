@@ -7,17 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.agents.comparison import (
-    Background,
-    Photometry,
-    Target,
-    box_of,
-    differences,
-    explained,
-    moments_of,
-    photometry_of,
-    weigh,
-)
+from sb3_mimic.agents.comparison import Background, Photometry, Target, photometry_of
+from sb3_mimic.agents.differences import box_of, differences, explained, moments_of, weigh
 from sb3_mimic.agents.unknowns import Unknowns
 
 Picture = npt.NDArray[np.uint8]
@@ -41,9 +32,8 @@ class Stage:
     n_rounds: int
 
 
-COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 8))
-MIDDLE_STAGES = (Stage(1, 50.0, 250.0, 1),)
-FINE_STAGES = (Stage(1, 45.0, 400.0, 2),)
+COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 12))
+FINE_STAGES = (Stage(1, 45.0, 400.0, 4),)
 # Each step is tried with so much damping
 DAMPINGS = (1e-3, 3e-2, 0.5)
 # How far unknowns are moved to see what changes, in rad
@@ -150,7 +140,7 @@ class Search:
         drawn = self.draw(fit.x[None])
         background = self.target.background(drawn[0, ..., 3]).lit(fit.photometry)
         whole = np.array([0, self.target.height, 0, self.target.width])
-        cutoff = EXPLAINED + background.noise
+        cutoff = EXPLAINED + background.noise / 2
         out, *_ = self._weighed(drawn, whole, EXPLAINED_BLURS, cutoff, fit.photometry, background)
         return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
 

@@ -27,14 +27,18 @@ LEFT, LEFT_REDUCED = 1.0, 2.0
 NOISY = 1.2
 # So often other starts are tried where more is left
 N_RESTARTS = 4
-# A robot of another light is this many times less or more bright where it should be, or something else
-LEAST_CONTRAST = 0.15
+# What covers less of the picture, or differs less from what is behind it, is not seen
+LEAST_COVERED, LEAST_VISIBLE = 0.002, 0.1
+# Where the robot is bright the picture must be brighter, by so much of the difference; more before others than plain ones
+LEAST_CONTRAST, LEAST_CONTRAST_BEFORE_OTHERS = 0.15, 0.5
 # More of the robot than this share must not be unexplained: before a plain background, and before others, which hide much
-LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.2, 12.0
+LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.15, 12.0
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
-WIDTH, DRAWN_WIDTH = 4.0, 11.0
+WIDTH, DRAWN_WIDTH = 4.0, 6.5
+# So many times more where the camera is unknown too
+MOVED_WIDTH = 1.3
 # A joint is hidden where a picture like this tells it no better, in rad
 HIDDEN_WIDTH = math.radians(10)
 # What is missing from an environment, by what it is for
@@ -153,6 +157,7 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
             continue
         for start in coarse.others(fit):
             other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
+            # Not the cost: where a bar hides the robot, one in the bar's colours explains more
             if other.noise < fit.noise:
                 fit = other
     if max(target.height, target.width) <= 1.2 * COARSE:
@@ -180,11 +185,11 @@ def _reading(
     residual = min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
     qpos = unknowns.joints(fit.x).copy()
     spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
-    width = math.hypot(WIDTH * fit.noise, DRAWN_WIDTH)
+    width = math.hypot(WIDTH * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
     half_width = width * spread
     named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
     seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
-    reason = _reason(fit, residual, covered / coarse.target.is_known.size)
+    reason = _reason(fit, residual, covered / coarse.target.is_known.size, without / max(covered, 1e-9))
     if reason:
         half_width = np.maximum(half_width, LAPLACE_90 * unknowns.scales[: len(qpos)])
     half_width = np.minimum(half_width, (unknowns.high - unknowns.low)[: len(qpos)] / 2)
@@ -202,13 +207,20 @@ def _reading(
     )
 
 
-def _reason(fit: Fit, residual: float, covered: float) -> str:
-    """Says why a picture is not one of the robot; empty where it is."""
-    if covered < 0.002:
-        return "nothing of the robot is in the picture"
-    if fit.photometry.contrast < LEAST_CONTRAST:
-        return "what is bright of the robot is dark in the picture"
+def _reason(fit: Fit, residual: float, covered: float, visible: float) -> str:
+    """
+    Says why a picture is not one of the robot; empty where it is.
+
+    :param fit: The pose that fits best
+    :param residual: How much of the robot in that pose is not as it should be
+    :param covered: Which share of the picture it covers
+    :param visible: Which share of it differs from the background
+    """
+    if covered < LEAST_COVERED or visible < LEAST_VISIBLE:
+        return "nothing of the robot can be seen"
     is_plain = fit.background.noise < OTHER_BACKGROUND
+    if fit.photometry.contrast < (LEAST_CONTRAST if is_plain else LEAST_CONTRAST_BEFORE_OTHERS):
+        return "what is bright of the robot is not bright in the picture"
     if residual > (LARGEST_RESIDUAL if is_plain else LARGEST_RESIDUAL_BEFORE_OTHERS):
         return f"in the pose that fits best, {100 * residual:.0f} % of the robot look different"
     return ""

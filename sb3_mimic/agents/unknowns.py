@@ -1,4 +1,4 @@
-"""What is unknown of a picture: the joints of the robot in it, and, where the camera moves, where that stood."""
+"""What is unknown of a picture: the joints of the robot in it, and, where they move, where camera and light stood."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sb3_mimic.envs.sight.photographer import DAYLIGHT, Light
 from sb3_mimic.pose import JOINTS, PoseLayout
 
 Picture = npt.NDArray[np.uint8]
@@ -17,19 +18,23 @@ N_CAMERA = 7
 CAMERA_UNIT = 0.2
 # Cameras may have been moved a little further than those that a translator has learnt from
 CAMERA_LIMIT = 1.3
+# The light is a vector towards it, as long as it is strong; what it falls short of 1 comes from everywhere. Its numbers are
+# searched in this unit, up to a limit, and are so far from usual at first
+N_LIGHT, LIGHT_UNIT, LIGHT_LIMIT, USUAL_LIGHT_SCALE = 3, 0.2, 1.5, 0.5
 # Where a translator does not say how sure it is: how far off joints may be, in rad, and cameras, in parts of their range
 USUAL_SCALE, USUAL_CAMERA_SCALE = 0.1, 0.4
 
 
 class Unknowns:
     """
-    What is to be found in a picture, as a vector: joint positions in rad (or m), and seven numbers of the camera's.
+    What is to be found in a picture, as a vector: joint positions in rad (or m), seven numbers of the camera's, and three of
+    the light's.
 
     :param env: Takes photographs
     :param layout: What a pose vector means
     :param estimate: What was read, shape (at least n_joints,): a pose, with or without the camera's numbers after it
     :param scales: How sure that is, in the same units, shape of the estimate; None where it is not known
-    :param has_camera: Whether the camera's numbers are unknown too
+    :param has_camera: Whether the camera's numbers are unknown too, and those of the light where the environment moves it
     """
 
     def __init__(
@@ -56,12 +61,19 @@ class Unknowns:
             camera = read[place] if is_read else np.zeros(N_CAMERA)
             known = scales is not None and is_read
             doubt = np.asarray(scales)[place] if known else np.full(N_CAMERA, USUAL_CAMERA_SCALE)
-            limits = np.full(N_CAMERA, CAMERA_LIMIT * CAMERA_UNIT)
-            self.low, self.high = np.concatenate((self.low, -limits)), np.concatenate((self.high, limits))
-            self.estimate = np.concatenate((self.estimate, CAMERA_UNIT * camera))
-            self.scales = np.concatenate((self.scales, CAMERA_UNIT * doubt))
+            self._add(CAMERA_UNIT * camera, CAMERA_UNIT * np.asarray(doubt, np.float64), CAMERA_LIMIT * CAMERA_UNIT)
+        can_light = getattr(getattr(env, "photographer", None), "can_light", False)
+        self.has_light = has_camera and can_light and getattr(env.camera_ranges, "light_angle", None) is not None
+        if self.has_light:
+            scales_of_light = np.full(N_LIGHT, USUAL_LIGHT_SCALE * LIGHT_UNIT)
+            self._add(LIGHT_UNIT * DAYLIGHT.vector, scales_of_light, LIGHT_LIMIT * LIGHT_UNIT)
         self.scales = np.maximum(self.scales, 1e-3)
         self.n_drawn = 0
+
+    def _add(self, start: FloatArray, scales: FloatArray, limit: float) -> None:
+        limits = np.full(len(start), limit)
+        self.low, self.high = np.concatenate((self.low, -limits)), np.concatenate((self.high, limits))
+        self.estimate, self.scales = np.concatenate((self.estimate, start)), np.concatenate((self.scales, scales))
 
     def clipped(self, x: FloatArray) -> FloatArray:
         """Returns unknowns within their limits."""
@@ -73,7 +85,7 @@ class Unknowns:
 
     def camera(self, x: FloatArray) -> FloatArray | None:
         """Returns the camera's numbers among the unknowns, scaled to [-1, 1], shape (7,); None where it does not move."""
-        return x[self.n_joints :] / CAMERA_UNIT if self.has_camera else None
+        return x[self.n_joints :][:N_CAMERA] / CAMERA_UNIT if self.has_camera else None
 
     def view(self, x: FloatArray, width: int, height: int) -> Any:
         """
@@ -85,8 +97,17 @@ class Unknowns:
         """
         view = self.env.camera
         if self.has_camera:
-            view = self.env.view_of(self.env.camera_parameters(x[self.n_joints :] / CAMERA_UNIT))
+            view = self.env.view_of(self.env.camera_parameters(x[self.n_joints :][:N_CAMERA] / CAMERA_UNIT))
         return replace(view, width=width, height=height)
+
+    def light(self, x: FloatArray) -> Light | None:
+        """Returns the light among the unknowns, or None where it is the usual one."""
+        if not self.has_light:
+            return None
+        towards = x[self.n_joints + N_CAMERA :] / LIGHT_UNIT
+        strength = max(float(np.linalg.norm(towards)), 1e-3)
+        a, b, c = towards.tolist() if strength > 1e-3 else (0.0, 0.0, 1.0)
+        return Light((a, b, c), strength, max(1 - strength, 0.0))
 
     def draw(self, xs: FloatArray, width: int, height: int) -> Picture:
         """
@@ -106,7 +127,7 @@ class Unknowns:
         for index in range(len(cameras)):
             places = np.flatnonzero(groups.ravel() == index)
             view = self.view(xs[places[0]], width, height)
-            drawn[places] = self.env.photographs(self.joints(xs[places]), view, True)
+            drawn[places] = self.env.photographs(self.joints(xs[places]), view, True, self.light(xs[places[0]]))
         return drawn
 
     def drawn_from(self, rng: np.random.Generator, found: FloatArray, n: int) -> FloatArray:
