@@ -12,6 +12,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of
 from sb3_mimic.agents.imitation import follow
+from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError
 from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
@@ -36,9 +37,10 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
     - ``..._from_image``: the same where the agent gets only a picture of the target; those that see their goal always do
-    - ``..._from_image_read_once``: the same without reading the picture better as the robot comes near
+    - ``..._from_image_read_once``: the same without looking at what was read again
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
+    - ``sight``: how pictures are read, see :func:`~sb3_mimic.agents.sight.measure_sight`
 
     Where a state has other parts, their errors have the names that its ``pose_layout`` gives them. Without key points
     ``success`` is what the environment reports as ``is_success`` at the last step, and pictures are read once.
@@ -175,7 +177,11 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
         bar = tqdm(seeds, desc=f"{name}{stage.replace('_', ' ')}", disable=not show_progress)
         episodes = [_run(agent, env, plain, seed, stage).measures() for seed in bar]
         results |= {f"{key}{stage}": measure(each[key] for each in episodes) for key in episodes[0]}
-    return results | (_measure_translator(agent, env) if can_look else {})
+    if can_look:
+        results |= _measure_translator(agent, env)
+        if sight := measure_sight(agent, env, n_episodes, show_progress):
+            results["sight"] = sight
+    return results
 
 
 def _run(agent: Agent, env: Env, plain: Env, seed: int, stage: str) -> _Episode:

@@ -22,7 +22,8 @@ from sb3_mimic.pose import JOINTS
 Picture = npt.NDArray[np.uint8]
 Env = gym.Env[Any, Any]
 
-N_OWN_POSES = 1000
+# Of the agent's own camera, so many times as many pictures as of each other kind
+OWN = 5
 LARGE, LARGER = 256, 480
 # How far a camera is moved that moves at all, in m and deg, along and about directions drawn at random
 MOVES = ((0.02, 2.0), (0.05, 5.0))
@@ -47,7 +48,8 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
     """
     Measures how well an agent reads pictures of unseen poses, by the name of what was done to them:
 
-    - ``own camera`` (1,000 poses), ``256 px``, ``480 px``: photographs by the robot's own camera, of these sizes
+    - ``own camera`` (five times as many as of the others), ``256 px``, ``480 px``: photographs by the robot's own camera,
+      of these sizes
     - what :data:`~sb3_mimic.pictures.corruptions.READABLE` names: the same, spoilt in one way
     - ``camera moved by ...``: where the camera moves, photographs by one that stands elsewhere
     - ``inverted``, ``another robot``, and what :data:`~sb3_mimic.pictures.corruptions.OTHER_PICTURES` names: what shows no
@@ -59,9 +61,9 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
 
     :param agent: Has a translator
     :param env: Its environment, which must be able to draw its robot in other poses
-    :param n_poses: Pictures of each kind but the first
+    :param n_poses: Pictures of each kind
     :param show_progress: Whether to show a progress bar
-    :return: By kind: measures with their 95 % bootstrap intervals. None where pictures cannot be drawn
+    :return: By kind: measures with their 95 % bootstrap intervals. Empty where the robot cannot be drawn in other poses
     """
     if not can_refine(env):
         return {}
@@ -73,7 +75,7 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
 def _kinds(env: Env, n_poses: int) -> Iterator[tuple[str, Iterable[Shown]]]:
     base: Any = env.unwrapped
     view = base.camera
-    yield "own camera", _photographs(env, N_OWN_POSES)
+    yield "own camera", _photographs(env, OWN * n_poses)
     for size in (LARGE, LARGER):
         yield f"{size} px", _photographs(env, n_poses, size)
     for name in READABLE:

@@ -35,11 +35,22 @@ MEASURES = {
 OVERVIEW = (
     "success",
     "success_from_image",
+    "success_2cm_from_image",
     "keypoint_error_cm",
     "translator_joint_error_deg",
     "translator_keypoint_error_cm",
     "decision_ms",
 )
+# How a picture of each kind is read: what it is called, how many digits
+SIGHT = {
+    "translator": ("translator alone, deg", 2),
+    "refined": ("with render and compare, deg", 3),
+    "within": ("within the stated 90 %", 3),
+    "refused": ("refused", 3),
+    "ms": ("a reading, ms", 1),
+}
+# Of what the table of all agents shows the error with render and compare
+SEEN = ("own camera", "256 px", "darker", "grey background", "noise", "jpeg", "random background", "grey-scale", "bar")
 
 
 # Digits of a measure that is not in the table above: that of a state's part of a user's own
@@ -74,6 +85,34 @@ def table_of(measures: Measures) -> str:
     return "\n".join(["| measure | value [95 % bootstrap interval] |", "|---|---|", *rows])
 
 
+def sight_table_of(measures: Measures) -> str:
+    """Writes how one agent reads pictures of each kind as a Markdown table; empty where that was not measured."""
+    if "sight" not in measures:
+        return ""
+    head = ["picture", *(title for title, _ in SIGHT.values())]
+    rows = [f"| {kind} | {' | '.join(_read(found, name) for name in SIGHT)} |" for kind, found in measures["sight"].items()]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
+
+
+def sight_overview(every: Sequence[Measures]) -> str:
+    """Writes how several agents read pictures, after render and compare, as a Markdown table, one row each."""
+    head = ["", *SEEN, "within the stated 90 %", "refused of its own", "not refused of others"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for measures in every:
+        if "sight" not in measures:
+            continue
+        sight = measures["sight"]
+        others = [found["refused"]["value"] for found in sight.values() if "refined" not in found]
+        cells = [_read(sight[kind], "refined") for kind in SEEN]
+        cells += [_read(sight["own camera"], name) for name in ("within", "refused")]
+        lines.append(f"| `{measures['env']}` | {' | '.join(cells)} | {1 - sum(others) / len(others):.3f} |")
+    return "\n".join(lines)
+
+
+def _read(found: Measures, name: str) -> str:
+    return f"{found[name]['value']:.{SIGHT[name][1]}f}" if name in found else "-"
+
+
 def overview(every: Sequence[Measures]) -> str:
     """Writes the most telling measures of several agents as a Markdown table, one row each."""
     head = ["", *(MEASURES[name][0] for name in OVERVIEW)]
@@ -99,6 +138,12 @@ def check_marks(file: Path, name: str) -> None:
     """
     check_output(file)
     _with_text(file, name, "")
+
+
+def has_marks(file: Path, name: str) -> bool:
+    """Whether a Markdown file has the marks ``<!-- name -->`` and ``<!-- /name -->``."""
+    text = file.read_text()
+    return f"<!-- {name} -->" in text and f"<!-- /{name} -->" in text
 
 
 def write_between_marks(file: Path, name: str, text: str) -> None:

@@ -19,7 +19,10 @@ def add_commands(commands: Any) -> None:
     evaluate.add_argument("--episodes", type=positive, default=200, help="episodes per measure (default: 200)")
     evaluate.add_argument("-o", "--output", type=Path, help="where to write the JSON (default: evaluation-ENV.json)")
     evaluate.add_argument(
-        "--table", type=Path, metavar="FILE", help="a Markdown file: the table goes between its <!-- measures --> marks"
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="a Markdown file: tables go between its <!-- measures --> marks, and between its <!-- sight --> marks if it has any",
     )
     evaluate.set_defaults(run=_evaluate)
 
@@ -28,7 +31,15 @@ def _evaluate(args: argparse.Namespace) -> None:
     from sb3_mimic.agents.environments import spec_of
     from sb3_mimic.agents.evaluation import evaluate
     from sb3_mimic.agents.loading import file_name, find_agents, load_agent
-    from sb3_mimic.agents.tables import check_marks, overview, table_of, write_between_marks
+    from sb3_mimic.agents.tables import (
+        check_marks,
+        has_marks,
+        overview,
+        sight_overview,
+        sight_table_of,
+        table_of,
+        write_between_marks,
+    )
     from sb3_mimic.pictures.files import check_output, write_whole
 
     output = args.output or Path(f"evaluation-{'all' if args.all else file_name(args.env)}.json")
@@ -41,9 +52,11 @@ def _evaluate(args: argparse.Namespace) -> None:
     every = []
     for env_id in env_ids:
         every.append(evaluate(load_agent(env_id, args.algo, args.folder, args.exp_id), env_id, args.episodes))
-        print(f"\n{env_id}\n{table_of(every[-1])}", flush=True)
+        print(f"\n{env_id}\n{table_of(every[-1])}\n\n{sight_table_of(every[-1])}".rstrip(), flush=True)
     write_whole(output, json.dumps(every if args.all else every[0], indent=2) + "\n")
     print(f"Wrote {output}")
     if args.table:
         write_between_marks(args.table, "measures", overview(every))
+        if has_marks(args.table, "sight"):
+            write_between_marks(args.table, "sight", sight_overview(every))
         print(f"Wrote the table in {args.table}")

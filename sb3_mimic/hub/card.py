@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from sb3_mimic.agents.tables import Measures, table_of, titles_of
+from sb3_mimic.agents.tables import Measures, sight_table_of, table_of, titles_of
 
 #: An animation of the agent, where one lies beside its card
 REPLAY = "replay.gif"
@@ -137,7 +137,9 @@ def _numbers(env_id: str, arguments: Mapping[str, Any], measures: Measures, repo
     made_with = ""
     if "packages" in measures:
         made_with = f"\n\nMade with {', '.join(f'{name} {number}' for name, number in measures['packages'].items())}."
-    return f"""{table_of(measures)}
+    sight = sight_table_of(measures)
+    read = f"\n\nHow it reads pictures, see `sb3_mimic.agents.sight.measure_sight`:\n\n{sight}" if sight else ""
+    return f"""{table_of(measures)}{read}
 
 Measured by `{command} --episodes {measures["episodes"]}`{pictures}:
 unseen episodes, deterministic actions, seeds from {measures["first_seed"]:,}, which training never used.
