@@ -26,7 +26,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from sb3_mimic.agents.evaluation import bootstrap_interval
+from sb3_mimic.agents.statistics import bootstrap_interval
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.registration import MAX_EPISODE_STEPS
 from sb3_mimic.runs.shipped import hyperparams_file

@@ -16,7 +16,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from benchmarks.rewards import Examination, Record, find, machine, read
-from sb3_mimic.agents.evaluation import bootstrap_interval
+from sb3_mimic.agents.statistics import bootstrap_interval
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.zoo.manager import MimicZooManager
 

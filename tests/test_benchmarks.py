@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import faults, rewards
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, LearningCurve, band, curves, interquartile_mean, spread, table
-from sb3_mimic.agents.evaluation import FIRST_SEED
+from sb3_mimic.agents.statistics import FIRST_SEED
 from sb3_mimic.envs.make import DEFAULT_REWARD
 
 

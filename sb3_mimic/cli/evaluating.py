@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help="a Markdown file: tables go between its <!-- measures --> marks, and between its <!-- sight --> marks if it has any",
+        help="a Markdown file: the tables go between its <!-- measures --> marks, and its <!-- sight --> marks if it has any",
     )
     evaluate.set_defaults(run=_evaluate)
 
