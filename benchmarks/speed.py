@@ -174,7 +174,7 @@ def measure_updates(n_rounds: int) -> dict[str, Any]:
     :return: Medians of PPO's update with pictures in the rollout and without: seconds each, and the ratio
     """
     # Threads shorten only what is not timed here, and not even that on a busy machine
-    callback = TranslatorCallback(n_threads=1)
+    callback = TranslatorCallback(n_threads=1, background=False)
     learners = [make_learner("MimicReacher3D-v0", callback), make_learner("MimicReacher3DState-v0", None)]
     seconds = np.array([[time_update(*learner) for learner in learners] for _ in range(n_rounds + 1)])[1:]
     pictures, state = np.median(seconds, axis=0)

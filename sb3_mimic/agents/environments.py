@@ -1,6 +1,7 @@
 """Makes the environments that agents are used in, as in training, and checks what imitation needs of them."""
 
 import difflib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,23 @@ class Replay(gym.Wrapper[Any, Any, Any, Any]):
         if self.on_step is not None:
             self.on_step(result[4])
         return result
+
+
+def warn_of_renderer(agent: Agent, env: gym.Env[Any, Any]) -> None:
+    """
+    Warns where an agent has learnt to read pictures of another renderer than that which draws an environment.
+
+    :param agent: Has a translator
+    :param env: Its environment; what draws it stands in its attribute ``renderer``, where it has one
+    """
+    here, there = getattr(env.unwrapped, "renderer", None), agent.translator.renderer
+    # Of one that has learnt nothing yet there is nothing to be said
+    if isinstance(here, str) and here != there and agent.model.num_timesteps > 0:
+        warnings.warn(
+            f"The agent has learnt to read pictures drawn by {there or 'another renderer'}, and those of {_name(env)} are drawn"
+            f" by {here}: it may misread them. Train its translator anew.",
+            stacklevel=3,
+        )
 
 
 def replay_of(env: gym.Env[Any, Any]) -> Replay | None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of
+from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of, warn_of_renderer
 from sb3_mimic.agents.imitation import follow
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
@@ -178,6 +178,7 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
         episodes = [_run(agent, env, plain, seed, stage).measures() for seed in bar]
         results |= {f"{key}{stage}": measure(each[key] for each in episodes) for key in episodes[0]}
     if can_look:
+        warn_of_renderer(agent, env)
         results |= _measure_translator(agent, env)
         if sight := measure_sight(agent, env, n_episodes, show_progress):
             results["sight"] = sight

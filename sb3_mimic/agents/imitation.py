@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.environments import KEEP_POSE, Goals, layout_read, replay_of
+from sb3_mimic.agents.environments import KEEP_POSE, Goals, layout_read, replay_of, warn_of_renderer
 from sb3_mimic.agents.refinement import Reading, can_refine, refine, stated_width
 from sb3_mimic.errors import InputError, UnreadablePictureError, UnsuitableEnvError
 from sb3_mimic.pictures import caption, enlarge
@@ -213,6 +213,9 @@ def imitate(
                     raise UnreadablePictureError(unreadable(env, f"Picture {number}", reading, "force=True"))
                 on_unreadable(number, reading)
                 continue
+            if reading.is_readable and not agent.reads_goal:
+                # One that only sees its goal is shown what was read, in the light that it knows
+                small = env.unwrapped.photographs(reading.qpos)  # type: ignore[attr-defined]
         else:
             pose, scales = translator.predict_with_scales(small)
             pose = pose[: goals.layout.dim]
@@ -281,6 +284,7 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
         )
     agent.require_fit(env.observation_space, env.action_space)
     layout_read(env, translator.state_dim)
+    warn_of_renderer(agent, env)
     return goals
 
 

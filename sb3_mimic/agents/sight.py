@@ -25,6 +25,8 @@ Env = gym.Env[Any, Any]
 # Of the agent's own camera, so many times as many pictures as of each other kind
 OWN = 5
 LARGE, LARGER = 256, 480
+# What is asked of an environment beside what reading needs
+NEEDED = ("desired_photograph", "camera_ranges", "joint_names")
 # How far a camera is moved that moves at all, in m and deg, along and about directions drawn at random
 MOVES = ((0.02, 2.0), (0.05, 5.0))
 # Whose pictures are not to be taken for one's own
@@ -65,7 +67,7 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
     :param show_progress: Whether to show a progress bar
     :return: By kind: measures with their 95 % bootstrap intervals. Empty where the robot cannot be drawn in other poses
     """
-    if not can_refine(env):
+    if not can_refine(env) or not all(hasattr(env.unwrapped, name) for name in NEEDED):
         return {}
     kinds = dict(_kinds(env, n_poses))
     bar = tqdm(kinds.items(), desc="reading pictures", disable=not show_progress)
