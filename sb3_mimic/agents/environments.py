@@ -164,8 +164,8 @@ def warn_of_renderer(agent: Agent, env: gym.Env[Any, Any]) -> None:
     # Of one that has learnt nothing yet there is nothing to be said
     if isinstance(here, str) and here != there and agent.model.num_timesteps > 0:
         warnings.warn(
-            f"The agent has learnt to read pictures drawn by {there or 'another renderer'}, and those of {_name(env)} are drawn"
-            f" by {here}: it may misread them. Train its translator anew.",
+            f"The agent has learnt to read pictures drawn by {there or 'another renderer'}, and those of {_name(env)} are"
+            f" drawn by {here}: it may misread them. Train its translator anew.",
             stacklevel=3,
         )
 
