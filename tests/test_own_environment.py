@@ -63,8 +63,8 @@ def train(policy, venv, labels, n_steps=512, frames_per_step=3, **policy_kwargs)
     errors = []
 
     class Record(TranslatorCallback):
-        def _measure(self, windows) -> None:
-            super()._measure(windows)
+        def _record(self, lesson) -> None:
+            super()._record(lesson)
             errors.append(self.logger.name_to_value["translator/state_error"])
             assert not [name for name in self.logger.name_to_value if "joint" in name or "pose" in name]
 

@@ -22,8 +22,8 @@ def test_every_policy_learns_with_its_extractor(policy, make_model):
     model = make_model(policy)
     assert type(model.policy.features_extractor) is ON_POLICY[policy][0]
     before = {name: value.clone() for name, value in model.policy.named_parameters()}
-    # At the end of the training, the translator's learning rate is zero
-    model.learn(256, callback=TranslatorCallback())
+    # At the end of the training, the translator's learning rate is zero; its scales begin alike for all pictures
+    model.learn(512, callback=TranslatorCallback())
     for name, value in model.policy.named_parameters():
         assert not th.equal(before[name], value), f"{name} was not trained"
 
