@@ -1,5 +1,6 @@
 """Prepares a picture to be compared with drawn ones: in several sizes, with its background and its light."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,7 +130,8 @@ def target_of(picture: Picture, height: int, width: int, largest: int) -> Target
     :param width: Of those
     :param largest: Size beyond which pictures are reduced
     """
-    scale = min(1.0, largest / max(picture.shape[:2]))
+    # Whole blocks of pixels: parts of them would have to be weighed, and a picture shifted by a part of one is misread
+    scale = 1 / math.ceil(max(picture.shape[:2]) / largest)
     rows, columns = picture.shape[0] * scale, picture.shape[1] * scale
     # As large as the picture needs to fit in
     tall = max(rows, columns * height / width)
