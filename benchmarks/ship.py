@@ -58,7 +58,7 @@ def copy_run(run: Path, env_id: str) -> Path:
     agent = load_agent(env_id, folder=str(run.parent.parent))
     if agent.has_translator:
         # Which leaves out its optimiser's state
-        agent.translator.set_weights(agent.translator.weights())
+        agent.translator.set_weights(agent.translator.weights(), agent.translator.renderer)
     agent.model.policy.optimizer.state.clear()  # type: ignore[union-attr]
     agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
     agent.model.save(target / f"{env_id}.zip")

@@ -26,6 +26,9 @@ MEASURES = {
     "keypoint_error_cm_from_image_read_once": ("key-point error from image, read once, cm", 2),
     "translator_joint_error_deg": ("translator: median joint error, deg", 2),
     "translator_keypoint_error_cm": ("translator: mean key-point error, cm", 2),
+    "translator_camera_position_error_cm": ("translator: mean error of the camera's position, cm", 2),
+    "translator_camera_direction_error_deg": ("translator: mean error of the camera's direction, deg", 2),
+    "translator_camera_fov_error": ("translator: mean error of the field of view, relative", 3),
     "decision_ms": ("one decision, ms", 2),
     "distance_m": ("distance walked, m", 2),
     "upright_steps": ("steps upright", 0),
@@ -61,7 +64,7 @@ def titles_of(measures: Measures) -> dict[str, tuple[str, int]]:
     """Returns the title and the number of digits of every measure that was taken, by name."""
     taken = [name for name, value in measures.items() if isinstance(value, Mapping) and "interval" in value]
     # Not all that is measured of our own is shown
-    own = [name for name in taken if _stem(name) not in MEASURES]
+    own = [name for name in taken if name not in MEASURES and _stem(name) not in MEASURES]
     known = {name: title for name, title in MEASURES.items() if name in measures}
     return known | {name: (name.replace("_", " "), DIGITS) for name in own}
 
