@@ -357,8 +357,8 @@ class TranslatorCallback(BaseCallback):
         buffer.obs_shape = {**buffer.obs_shape, **{key: states.shape[2:] for key, states in read.items()}}
 
     def _on_training_end(self) -> None:
-        if self._learning is not None:
-            self._finish()
+        self._finish()
+        if any(name.startswith("translator/") for name in self.logger.name_to_value):
             # The log of the last rollout is written already
             self.logger.dump(self.num_timesteps)
         if self.rollout_buffer is not None:
