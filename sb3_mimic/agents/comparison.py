@@ -1,11 +1,9 @@
 """Prepares a picture to be compared with drawn ones: in several sizes, with its background and its light."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from sb3_mimic.agents.differences import BRIGHTEST, CUT_OFF
 
@@ -27,6 +25,8 @@ ENOUGH = 8.0
 LEAST_NOISE = 1.5
 # A background that differs less is plain
 PLAIN = 2.5
+# Pictures have at least so many pixels along each side
+SMALLEST = 36
 # A plane of this many pixels at most tells what the background is like
 BACKGROUND_STRIDE = 64
 
@@ -130,22 +130,17 @@ def target_of(picture: Picture, height: int, width: int, largest: int) -> Target
     :param width: Of those
     :param largest: Size beyond which pictures are reduced
     """
-    # Whole blocks of pixels: parts of them would have to be weighed, and a picture shifted by a part of one is misread
-    scale = 1 / math.ceil(max(picture.shape[:2]) / largest)
-    rows, columns = picture.shape[0] * scale, picture.shape[1] * scale
+    rows, columns = picture.shape[:2]
     # As large as the picture needs to fit in
     tall = max(rows, columns * height / width)
-    size = max(36, round(tall)), max(36, round(tall * width / height))
-    rows, columns = max(1, min(size[0], round(rows))), max(1, min(size[1], round(columns)))
-    if scale < 1 or (rows, columns) != picture.shape[:2]:
-        filtering = Image.Resampling.BOX if scale <= 1 else Image.Resampling.BILINEAR
-        picture = np.asarray(Image.fromarray(picture).resize((columns, rows), filtering))
-    whole = np.full((*size, 3), 255, np.float32)
-    is_known = np.zeros(size, bool)
-    top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
+    canvas = max(rows, round(tall)), max(columns, round(tall * width / height))
+    whole = np.full((*canvas, 3), 255, np.float32)
+    is_known = np.zeros(canvas, bool)
+    top, left = (canvas[0] - rows) // 2, (canvas[1] - columns) // 2
     whole[top : top + rows, left : left + columns] = picture
     is_known[top : top + rows, left : left + columns] = True
-    return Target(whole, is_known)
+    scale = min(1.0, largest / max(rows, columns))
+    return Target(whole, is_known).reduced(*(max(SMALLEST, round(side * scale)) for side in canvas))
 
 
 def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.agents.comparison import PLAIN_LIGHT, Target, target_of
+from sb3_mimic.agents.comparison import PLAIN_LIGHT, SMALLEST, Target, target_of
 from sb3_mimic.agents.environments import layer_with
 from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, Fit, Search
 from sb3_mimic.agents.unknowns import Unknowns
@@ -21,6 +21,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # Pictures are compared in so many pixels along their longer side first, and then in as many as they have, up to the second
 COARSE, FINE = 64, 256
+# Pictures of so many times as many are not reduced first
+ENOUGH = 1.2
 # What is left unexplained of a picture whose pose is right, in levels, of one in its own size and of a reduced one
 LEFT, LEFT_REDUCED = 1.0, 2.0
 # A noisy picture leaves this many times the noise of its background
@@ -144,8 +146,8 @@ def refine(
 def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, Fit]:
     """Returns the searches in few pixels and in the picture's own, and what each has found."""
     rng = np.random.default_rng(0)
-    scale = min(1.0, COARSE / max(target.height, target.width))
-    reduced = target.reduced(max(36, round(target.height * scale)), max(36, round(target.width * scale)))
+    scale = 1.0 if max(target.height, target.width) <= ENOUGH * COARSE else COARSE / max(target.height, target.width)
+    reduced = target.reduced(*(max(SMALLEST, round(side * scale)) for side in (target.height, target.width)))
     coarse, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
     fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
     for _ in range(N_RESTARTS):
@@ -160,7 +162,7 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
             # Not the cost: where a bar hides the robot, one in the bar's colours explains more
             if other.noise < fit.noise:
                 fit = other
-    if max(target.height, target.width) <= 1.2 * COARSE:
+    if reduced is target:
         return coarse, coarse, fit, fit
     search = Search(unknowns, target, rng)
     fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), None)
