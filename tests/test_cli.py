@@ -182,8 +182,9 @@ def test_evaluate_all_measures_every_agent_and_writes_the_table(tmp_path, capsys
     assert main(command) == 0
     every = json.loads(output.read_text())
     assert [measures["env"] for measures in every] == env_ids
-    assert "success_from_image" in every[0]
-    assert "success_from_image" not in every[1], "it never acts on anything but a picture"
+    assert "success_from_image_read_once" in every[0]
+    assert "success_from_image" in every[1]
+    assert "success_from_image_read_once" not in every[1], "it always acts on a picture"
     text = readme.read_text()
     assert text.startswith("before\n<!-- measures -->\n| ")
     assert text.endswith("|\n<!-- /measures -->\nafter\n")

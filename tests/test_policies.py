@@ -142,6 +142,25 @@ def test_what_is_missing_is_that_of_the_newest_pose():
     assert features[0, -4:].tolist() == [5, 7, 4, 5]
 
 
+def test_small_distances_are_magnified_where_that_is_asked_for():
+    pose = {keys.ACHIEVED_GOAL: th.tensor([[0.2, 0.5]]), keys.DESIRED_GOAL: th.tensor([[0.21, -0.5]])}
+    space = picture_space(**dict.fromkeys(keys.STATE_KEYS, spaces.Box(-1, 1, (2,), np.float32)))
+    felt = {keys.OBSERVATION: th.zeros(1, 2), **pose}
+    seen = {keys.IMAGE: pose[keys.ACHIEVED_GOAL], keys.DESIRED_IMAGE: pose[keys.DESIRED_GOAL]}
+    expected = np.concatenate(([0.01, -1], np.tanh([0.1, -10]), np.tanh([0.3, -30])))
+    for who, observation in (StateExtractor, felt), (FusedExtractor, {**felt, **seen}), (PixelExtractor, seen):
+        arguments = {} if who is StateExtractor else {"state_dim": 2}
+        extractor = who(space, magnification=[10, 30], **arguments)
+        features = extractor(observation)
+        assert features.shape == (1, extractor.features_dim)
+        np.testing.assert_allclose(features[0, -6:].detach(), expected, rtol=1e-5)
+        assert who(space, magnification=10, **arguments).features_dim == extractor.features_dim - 2
+        assert who(space, **arguments).features_dim == extractor.features_dim - 4
+        for wrong in (0, -3.0, float("nan"), "ten", [10, None]):
+            with pytest.raises(ValueError, match="magnification must be a positive number"):
+                who(space, magnification=wrong, **arguments)
+
+
 def test_normalising_pictures_is_refused():
     venv = VecNormalize(make_vec_env(ENV_ID, 1, seed=0))
     with pytest.raises(ValueError, match="norm_obs_keys"):

@@ -1,18 +1,21 @@
 """Defines a trained agent and how it acts on the observations of one environment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
 from sb3_mimic.errors import NoTranslatorError, UnsuitableEnvError
+from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
 
 # Under this key stands an observation that is one array
@@ -153,12 +156,16 @@ class Agent:
                 f" {action_space.shape}. Use the id that the agent was trained on."
             )
 
-    def act(self, observation: Any, memory: "Memory | None" = None) -> tuple[npt.NDArray[Any], "Memory"]:
+    def act(
+        self, observation: Any, memory: "Memory | None" = None, shown_goal: npt.NDArray[np.floating] | None = None
+    ) -> tuple[npt.NDArray[Any], "Memory"]:
         """
         Chooses an action.
 
         :param observation: Observation of one environment: a dictionary or one array, pictures as the environment shows them
         :param memory: What the call before returned; None at the beginning of an episode
+        :param shown_goal: What the picture of the goal shows, where more is known of it than the agent's own translator
+            reads, shape (state_dim,): an agent that only sees its goal acts on it
         :return: The deterministic action, shape (n_actions,), and what to remember for the next
         """
         shown = observation if isinstance(observation, dict) else {WHOLE: observation}
@@ -168,13 +175,27 @@ class Agent:
             batch = normalized if isinstance(normalized, dict) else {WHOLE: normalized}
         stacks = {key: self._stacked(key, value, memory) for key, value in batch.items()}
         is_start = np.array([memory is None])
-        action, hidden = self.model.predict(
-            stacks.get(WHOLE, stacks),
-            None if memory is None else memory.hidden,
-            is_start,
-            deterministic=True,
-        )
+        with self._knowing(shown_goal):
+            action, hidden = self.model.predict(
+                stacks.get(WHOLE, stacks),
+                None if memory is None else memory.hidden,
+                is_start,
+                deterministic=True,
+            )
         return np.asarray(action[0]), Memory(stacks, hidden)
+
+    @contextmanager
+    def _knowing(self, shown_goal: npt.NDArray[np.floating] | None) -> Iterator[None]:
+        """Lets the policy know inside the block what the picture of the goal shows."""
+        modules = () if shown_goal is None else self.model.policy.modules()
+        extractors = [module for module in modules if isinstance(module, PoseReadingExtractor)]
+        try:
+            for extractor in extractors:
+                extractor.known[keys.DESIRED_IMAGE] = th.as_tensor(shown_goal, dtype=th.float32, device=self.model.device)
+            yield
+        finally:
+            for extractor in extractors:
+                extractor.known.clear()
 
     def _stacked(self, key: str, value: npt.NDArray[Any], memory: "Memory | None") -> npt.NDArray[Any]:
         """Returns as many of the last values as the model saw in training, with zeros before the first."""

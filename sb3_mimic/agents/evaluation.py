@@ -11,7 +11,7 @@ from tqdm import tqdm
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of, warn_of_renderer
-from sb3_mimic.agents.imitation import follow
+from sb3_mimic.agents.imitation import follow, is_drawn
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError
@@ -36,8 +36,8 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
     - ``success``, ``success_2cm``: the largest key-point distance at the episode's last step is below 5 cm, 2 cm
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
-    - ``..._from_image``: the same where the agent gets only a picture of the target; those that see their goal always do
-    - ``..._from_image_read_once``: the same without looking at what was read again
+    - ``..._from_image``: the same where the agent gets only a picture of the target, and looks at what it reads again
+    - ``..._from_image_read_once``: the same without looking again; those that only see their goal always act so
     - ``translator_joint_error_deg`` (median), ``translator_keypoint_error_cm`` (mean): on pictures of random poses
     - ``decision_ms``: median time of one decision from a picture, translator and policy, on one thread
     - ``sight``: how pictures are read, see :func:`~sb3_mimic.agents.sight.measure_sight`
@@ -168,9 +168,11 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
     """
     stages, shown = [""], getattr(env.observation_space, "spaces", {})
     can_look = agent.has_translator and keys.DESIRED_IMAGE in shown
-    # One that only sees its goal always acts on a picture
     if can_look and agent.reads_goal:
         stages += ["_from_image", "_from_image_read_once"] if POINTS in Goals.of(env).layout else ["_from_image"]
+    elif can_look and is_drawn(env, agent.translator):
+        # One that only sees its goal always acts on a picture, but reads it once
+        stages += ["_from_image"]
     results: dict[str, Any] = {}
     for stage in stages:
         seeds = range(FIRST_SEED, FIRST_SEED + n_episodes)

@@ -119,7 +119,7 @@ def follow(
     :param n_steps: At most this many; fewer when the episode ends before
     :param refine: Whether to look again at what the translator reads: by drawing it, or, where the environment cannot be
         photographed in other poses, the nearer the robot comes
-    :param estimate: What was read already, shape (dim,)
+    :param estimate: What was read already, shape (dim,), or with the numbers of the camera after it
     :return: The outcome of each step
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals, or the agent does not fit it
@@ -127,8 +127,10 @@ def follow(
     """
     translator, layout = agent.translator, Goals.of(env).layout
     shown = _as_seen(translator, picture)
-    if estimate is None and refine and agent.reads_goal and _is_drawn(env, translator):
-        estimate = read(agent, env, picture).pose
+    if estimate is None and refine and is_drawn(env, translator):
+        estimate = read(agent, env, picture).view
+    # One that only sees its goal is told what it would see, where that is all that it reads
+    is_told = estimate is not None and not agent.reads_goal and len(estimate) >= translator.state_dim
     reader = PictureReader(translator, shown, layout) if estimate is None else None
     memory = None
     for _ in range(n_steps):
@@ -137,10 +139,10 @@ def follow(
                 reader.refine(observation[keys.IMAGE], observation[keys.ACHIEVED_GOAL])
             estimate = reader.estimate
         assert estimate is not None
-        seen = {**observation, keys.DESIRED_GOAL: estimate, keys.DESIRED_IMAGE: shown}
-        action, memory = agent.act(seen, memory)
+        seen = {**observation, keys.DESIRED_GOAL: estimate[: layout.dim], keys.DESIRED_IMAGE: shown}
+        action, memory = agent.act(seen, memory, estimate[: translator.state_dim] if is_told else None)
         observation, _, terminated, truncated, _ = env.step(action)
-        yield Step(observation, estimate, terminated or truncated)
+        yield Step(observation, estimate[: layout.dim], terminated or truncated)
         if terminated or truncated:
             return
 
@@ -201,11 +203,11 @@ def imitate(
     """
     goals, translator = require_imitation(agent, env), agent.translator
     shown = [_as_seen(translator, picture, index) for index, picture in enumerate(pictures)]
-    is_drawn = refine and _is_drawn(env, translator)
+    drawn = refine and is_drawn(env, translator)
     observation, _ = env.reset(seed=0)
     for number, (picture, small) in enumerate(zip(pictures, shown, strict=True)):
         reading, half_width = None, None
-        if is_drawn:
+        if drawn:
             reading = read(agent, env, picture)
             pose, half_width = reading.pose, reading.half_width
             if not reading.is_readable and not force:
@@ -213,9 +215,6 @@ def imitate(
                     raise UnreadablePictureError(unreadable(env, f"Picture {number}", reading, "force=True"))
                 on_unreadable(number, reading)
                 continue
-            if reading.is_readable and not agent.reads_goal:
-                # One that only sees its goal is shown what was read, in the light that it knows
-                small = env.unwrapped.photographs(reading.qpos)  # type: ignore[attr-defined]
         else:
             pose, scales = translator.predict_with_scales(small)
             pose = pose[: goals.layout.dim]
@@ -226,7 +225,8 @@ def imitate(
         estimate = goals.desired if len(pose) < goals.layout.dim else pose
         left = caption(enlarge(picture, PICTURE_SIZE), "picture")
         frames: list[Picture] = []
-        known = reading.pose if reading is not None and agent.reads_goal else None
+        # What is no picture of the robot is left to the eyes of one that sees
+        known = reading.view if reading is not None and (agent.reads_goal or reading.is_readable) else None
         for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine, known)):
             observation = step.observation
             if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
@@ -238,6 +238,16 @@ def imitate(
         yield Imitation(estimate, goals.achieved, frames, number, half_width, reading)
         if step.is_over:
             observation, _ = env.reset()
+
+
+def is_drawn(env: gym.Env[Any, Any], translator: Translator) -> bool:
+    """
+    Says whether what a translator reads can be drawn, and compared with the pictures that it reads.
+
+    :param env: The environment
+    :param translator: The translator
+    """
+    return translator.n_channels == 3 and can_refine(env)
 
 
 def unreadable(env: gym.Env[Any, Any], name: str, reading: Reading, cure: str) -> str:
@@ -286,11 +296,6 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
     layout_read(env, translator.state_dim)
     warn_of_renderer(agent, env)
     return goals
-
-
-def _is_drawn(env: gym.Env[Any, Any], translator: Translator) -> bool:
-    """Whether what a translator reads can be drawn and compared with the pictures that it reads."""
-    return translator.n_channels == 3 and can_refine(env)
 
 
 def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:

@@ -81,6 +81,11 @@ class Reading:
     drawn: Picture
     camera: FloatArray | None = None
 
+    @property
+    def view(self) -> Pose:
+        """Returns all that a translator reads: the pose and, where it moves, the camera's numbers after it."""
+        return self.pose if self.camera is None else np.concatenate((self.pose, self.camera)).astype(np.float32)
+
 
 def can_refine(env: gym.Env[Any, Any]) -> bool:
     """Whether an environment offers all that :func:`refine` needs: photographs of its robot in any pose of joints."""

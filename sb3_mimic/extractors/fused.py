@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from stable_baselines3.common.type_aliases import TensorDict
 
+from sb3_mimic.extractors.layers import gains_of, magnified
 from sb3_mimic.extractors.spaces import frame_channels, require_images, require_keys, vector_keys
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_IMAGE, LABELS, OBSERVATION
@@ -25,6 +26,9 @@ class FusedExtractor(PoseReadingExtractor):
     :param n_channels: Channels of one frame; by default 3, or 1 where the picture has a single one
     :param keys: The vectors to act on; by default the robot's own, and all vectors where ``labels`` are given. Pictures
         whose vector is among them are not read, unless that is so of all
+    :param magnification: How many times as large the difference to the goal is shown besides, a number or several, see
+        :func:`~sb3_mimic.extractors.layers.magnified`
+    :raises ValueError: When ``magnification`` is no positive number, nor a list of such
     :raises ObservationSpaceError: When a key is missing or no picture
     """
 
@@ -35,6 +39,7 @@ class FusedExtractor(PoseReadingExtractor):
         labels: Mapping[str, str] | None = None,
         n_channels: int | None = None,
         keys: Sequence[str] | None = None,
+        magnification: float | Sequence[float] = (),
     ):
         who = type(self).__name__
         if labels is None:
@@ -48,12 +53,14 @@ class FusedExtractor(PoseReadingExtractor):
         n_channels = frame_channels(observation_space[seen[0]], seen[0], n_channels)
         own = next(iter(labels.values()))
         n_goals = sum(labels[key] != own for key in seen) if own in felt else 0
+        gains = gains_of(magnification)
         n_felt = sum(get_flattened_obs_dim(observation_space[key]) for key in felt)
-        n_features = n_felt + (len(seen) + n_goals) * state_dim
+        n_features = n_felt + (len(seen) + n_goals * (1 + len(gains))) * state_dim
         super().__init__(observation_space, n_features, (*felt, *seen), dict.fromkeys(seen, 1), state_dim, n_channels)
         self.felt = felt
         self.goals = {key for key in seen if own in felt and labels[key] != own}
         self.own = own
+        self.gains = gains
 
     def forward(self, observations: TensorDict) -> th.Tensor:
         features = [observations[key] for key in self.felt]
@@ -62,5 +69,5 @@ class FusedExtractor(PoseReadingExtractor):
             features.append(newest)
             if key in self.goals:
                 # Of stacked vectors the newest is the last
-                features.append(newest - observations[self.own][:, -self.state_dim :])
+                features.append(magnified(newest - observations[self.own][:, -self.state_dim :], self.gains))
         return th.cat(features, dim=1)

@@ -1,5 +1,6 @@
 """Defines layers shared by extractors and translators."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,6 +25,33 @@ def evaluated(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(was_training)
+
+
+def gains_of(magnification: float | Sequence[float]) -> tuple[float, ...]:
+    """
+    Checks how many times larger differences are to be shown besides.
+
+    :param magnification: A number, or several
+    :return: Several
+    :raises ValueError: When one is no positive number
+    """
+    gains = tuple(magnification) if isinstance(magnification, Sequence) else (magnification,)
+    wrong = [gain for gain in gains if not isinstance(gain, int | float) or not 0 < gain < math.inf]
+    if wrong:
+        raise ValueError(f"magnification must be a positive number such as 10, or a list of such, got {magnification!r}")
+    return gains
+
+
+def magnified(difference: th.Tensor, gains: Sequence[float]) -> th.Tensor:
+    """
+    Shows how far a goal is, and small distances as large numbers too: a network of usual weights hardly tells a centimetre
+    from none, and so comes to rest beside its goal.
+
+    :param difference: Between goal and state, shape (batch, n)
+    :param gains: How many times as large the difference is shown once more, each time squashed by tanh
+    :return: Shape (batch, n * (1 + len(gains)))
+    """
+    return th.cat((difference, *(th.tanh(gain * difference) for gain in gains)), dim=1)
 
 
 def convolutional_trunk(n_input_channels: int, channels: Sequence[int]) -> nn.Sequential:

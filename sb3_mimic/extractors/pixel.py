@@ -1,11 +1,12 @@
 """Extracts features from pictures alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import TensorDict
 
+from sb3_mimic.extractors.layers import gains_of, magnified
 from sb3_mimic.extractors.spaces import frame_channels, require_images
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.keys import LABELS
@@ -24,6 +25,9 @@ class PixelExtractor(PoseReadingExtractor):
     :param labels: The key of the vector that is read in each picture, by the picture's key; those of
         ``sb3_mimic.keys`` by default. Pictures with the first one's vector show the agent itself, others its goal.
     :param n_channels: Channels of one frame; by default 3, or 1 where the picture has a single one
+    :param magnification: How many times as large the difference to the goal is shown besides, a number or several, see
+        :func:`~sb3_mimic.extractors.layers.magnified`
+    :raises ValueError: When ``magnification`` is no positive number, nor a list of such
     :raises ObservationSpaceError: When a key is missing or no picture
     """
 
@@ -33,6 +37,7 @@ class PixelExtractor(PoseReadingExtractor):
         state_dim: int,
         labels: Mapping[str, str] | None = None,
         n_channels: int | None = None,
+        magnification: float | Sequence[float] = (),
     ):
         labels = dict(labels or LABELS)
         require_images(observation_space, tuple(labels), type(self).__name__)
@@ -43,8 +48,10 @@ class PixelExtractor(PoseReadingExtractor):
             for key, label in labels.items()
         }
         n_goals = sum(label != labels[first] for label in labels.values())
-        n_states = sum(windows.values()) + n_goals
+        gains = gains_of(magnification)
+        n_states = sum(windows.values()) + n_goals * (1 + len(gains))
         super().__init__(observation_space, n_states * state_dim, tuple(labels), windows, state_dim, n_channels)
+        self.gains = gains
         self.own = tuple(key for key, label in labels.items() if label == labels[first])
 
     def forward(self, observations: TensorDict) -> th.Tensor:
@@ -57,5 +64,5 @@ class PixelExtractor(PoseReadingExtractor):
                 features.append((VELOCITY_GAIN * (newest[:, None] - seen[:, :-1])).flatten(1))
             else:
                 # The first picture shows the agent itself
-                features.append(newest - features[0])
+                features.append(magnified(newest - features[0], self.gains))
         return th.cat(features, dim=1)

@@ -48,6 +48,8 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         self.n_channels = n_channels
         #: Whether what is read in a frame depends on those before it
         self.has_memory = False
+        #: What the newest frame of a picture is known to show, shape (state_dim,), by the picture's key: it is not read
+        self.known: dict[str, th.Tensor] = {}
         # By key: the frames of the last call, and what was read in them
         self._last: dict[str, list[tuple[th.Tensor, th.Tensor]]] = {}
         self._last_version = -1
@@ -75,6 +77,9 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         n_read = self.windows[key]
         if pictures.ndim == 2:
             return pictures.view(-1, n_read, self.state_dim)
+        known = self.known.get(key)
+        if known is not None and n_read == 1:
+            return known.expand(len(pictures), 1, -1)
         # No batch size becomes a number: what is traced or exported must take any
         frames = pictures[:, -n_read * self.n_channels :]
         frames = frames.reshape(-1, n_read, self.n_channels, *pictures.shape[2:])
@@ -87,7 +92,7 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         if n_read > 1:
             is_black = frames.flatten(2).amax(dim=2, keepdim=True) == 0
             states = th.where(is_black, states[:, -1:], states)
-        return states
+        return states if known is None else th.cat((states[:, :-1], known.expand(len(states), 1, -1)), dim=1)
 
     def _read_new(self, key: str, frames: th.Tensor) -> th.Tensor:
         """
