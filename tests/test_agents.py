@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch as th
 import yaml
+from learning import OFF_POLICY, ON_POLICY
 from sb3_contrib.common.wrappers import TimeFeatureWrapper
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
@@ -28,7 +29,7 @@ from sb3_mimic.errors import (
     UnreplayableRunError,
     UnsuitableEnvError,
 )
-from sb3_mimic.policies import StatePolicy
+from sb3_mimic.policies import FusedPolicy, FusedSACPolicy, PixelPolicy, RecurrentFusedPolicy, StatePolicy
 
 ENV_ID, PLANE, PLANE_STATE = "MimicReacher3D-v0", "MimicReacherPlane-v0", "MimicReacherPlaneState-v0"
 TIME_FEATURE = "sb3_contrib.common.wrappers.TimeFeatureWrapper"
@@ -289,6 +290,52 @@ def test_each_picture_begins_an_episode_for_the_wrappers_of_a_run():
     # An agent of numbers is enough to follow a picture with another's eye
     clocked.model.policy.translator = agent.translator
     assert len(list(follow(clocked, env, observation, observation[keys.IMAGE], 3))) == 3
+    env.close()
+
+
+@pytest.mark.parametrize("policy", [FusedPolicy, PixelPolicy, RecurrentFusedPolicy, FusedSACPolicy])
+@pytest.mark.parametrize("n_stack", [1, 2])
+def test_one_that_sees_its_goal_may_be_told_what_the_picture_shows(policy, n_stack, make_model):
+    model = make_model(policy, n_stack=n_stack)
+    agent = Agent(model)
+    env = gym.make((ON_POLICY | OFF_POLICY)[policy][1])
+    observation, _ = env.reset(seed=3)
+    assert not agent.reads_goal
+    read = agent.translator.predict(observation[keys.DESIRED_IMAGE])
+    own, _ = agent.act(observation)
+    np.testing.assert_allclose(agent.act(observation, None, read)[0], own, atol=1e-5)
+    told, _ = agent.act(observation, None, read + 0.5)
+    assert np.abs(told - own).max() > 1e-4
+    np.testing.assert_array_equal(agent.act(observation)[0], own)
+    # What the picture is of is no longer looked at
+    black = {**observation, keys.DESIRED_IMAGE: np.zeros_like(observation[keys.DESIRED_IMAGE])}
+    np.testing.assert_array_equal(agent.act(black, None, read + 0.5)[0], told)
+    env.close()
+
+
+def test_one_that_sees_its_goal_is_told_what_was_read_by_drawing(make_model, monkeypatch):
+    agent = Agent(make_model(FusedPolicy))
+    env = gym.make("MimicReacherPlaneFused-v0", render_mode="rgb_array")
+    observation, _ = env.reset(seed=3)
+    goal, told = Goals.of(env).desired, []
+    act = Agent.act
+
+    def listening(agent, observation, memory=None, shown_goal=None):
+        told.append(shown_goal)
+        return act(agent, observation, memory, shown_goal)
+
+    monkeypatch.setattr(Agent, "act", listening)
+    monkeypatch.setattr(agent.translator, "predict_with_scales", lambda _: (goal + 0.02, np.full(goal.shape, 0.05)))
+    picture = observation[keys.DESIRED_IMAGE]
+    steps = list(follow(agent, env, observation, picture, 2))
+    steps += list(follow(agent, env, observation, picture, 2, refine=False))
+    assert told[2:] == [None, None]
+    for shown, step in zip(told[:2], steps, strict=False):
+        np.testing.assert_allclose(shown, goal, atol=0.005)
+        np.testing.assert_array_equal(step.estimate, shown)
+    ((imitation),) = imitate(agent, env, [picture], n_steps=1)
+    np.testing.assert_allclose(told[-1], goal, atol=0.005)
+    assert imitation.reading is not None
     env.close()
 
 
