@@ -1,7 +1,7 @@
 """The one environment: a robot that is asked to take a pose."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from gymnasium import spaces
 
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
+from sb3_mimic.envs.photographed_env import PhotographedEnv
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.sight.eye import Eye
-from sb3_mimic.envs.sight.photographer import Light, Photographer, checked_qpos
+from sb3_mimic.envs.sight.photographer import Photographer
 from sb3_mimic.envs.sight.randomization import SceneRandomization, checked_parameters
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
@@ -20,9 +20,8 @@ from sb3_mimic.envs.viewer import RobotViewer
 from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
-from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
+from sb3_mimic.pose import JOINTS, POINTS
 
 # PyBullet lets no joint turn faster, in rad/s
 MAX_VELOCITY = 100.0
@@ -30,7 +29,7 @@ MAX_VELOCITY = 100.0
 ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
 
 
-class MimicEnv(BaseEnv[RobotViewer]):
+class MimicEnv(PhotographedEnv[RobotViewer]):
     """
     A robot that is asked, by a vector and by a picture, to take a pose.
 
@@ -60,21 +59,14 @@ class MimicEnv(BaseEnv[RobotViewer]):
         render_mode: str | None = None,
         scene_randomization: SceneRandomization | None = None,
     ):
-        super().__init__(simulation, render_mode)
+        super().__init__(simulation, robot, goal, camera, photographer, render_mode, scene_randomization)
         unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
         if unknown or not observation_keys:
             raise EnvArgumentError(
                 f"Unknown observation keys {unknown}, or none at all, in {observation_keys}."
                 f" Known keys: {', '.join(keys.STATE_KEYS + keys.IMAGE_KEYS)}."
             )
-        self.robot = robot
-        self.goal = goal
         self.reward = reward
-        self.camera = camera
-        self.photographer = photographer
-        #: How far the camera is moved at each reset, or None
-        self.camera_ranges = scene_randomization
-        self.eye = Eye(robot, camera, photographer, scene_randomization)
         self.observation_keys = observation_keys
         joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
@@ -101,122 +93,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self._told += [keys.ACHIEVED_VIEW, keys.DESIRED_VIEW]
         self._asked = [key for key in reward.reads if key not in ALWAYS_TOLD]
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
-        self._achieved = goal.measure()
-        self._desired = self._achieved
         self._image = self._desired_image = np.empty((0, 0, 3), np.uint8)
         self._pixel_error = 0.0
-
-    @property
-    def pose_layout(self) -> PoseLayout:
-        """What a pose vector means"""
-        return self.goal.layout
-
-    @property
-    def renderer(self) -> str:
-        """What draws the pictures, and which version of it"""
-        return self.photographer.name
-
-    def photographs(
-        self,
-        qpos: npt.NDArray[np.floating],
-        view: View | None = None,
-        with_coverage: bool = False,
-        light: Light | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """
-        Takes pictures of the robot in other poses, while the episode stays as it is.
-
-        :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
-        :param view: From where; by default from where the robot is seen in its observations, as long as no camera moves
-        :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
-        :param light: Another light
-        :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
-        :raises EnvArgumentError: When qpos has another shape or is not finite, or the light cannot be changed
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        self.simulation.check_open()
-        return self.photographer.photographs(qpos, view, with_coverage, light)
-
-    def desired_photograph(self, height: int, with_coverage: bool = False) -> npt.NDArray[np.uint8]:
-        """
-        Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
-
-        :param height: In pixels; the width follows
-        :param with_coverage: See :meth:`photographs`
-        :return: The picture, shape (height, width, 3 or 4)
-        :raises BodyError: When it would be too small
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        self.simulation.check_open()
-        return self.eye.target_photograph(self.pose_layout.joints(self._desired), height, with_coverage)
-
-    def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """
-        Returns the pose vector of joint positions, while the episode stays as it is.
-
-        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
-        :return: The pose, shape (goal_dim,)
-        :raises EnvArgumentError: When qpos has another shape or is not finite
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
-        try:
-            with self.simulation.preserved():
-                self.robot.reset(pose)
-                return self.goal.measure()
-        finally:
-            self.robot.resume()
-
-    @property
-    def view_layout(self) -> PoseLayout | None:
-        """What a pose followed by where the camera is means; None where the camera stays"""
-        return None if self.camera_ranges is None else self.camera_ranges.layout(self.pose_layout)
-
-    @property
-    def achieved_view(self) -> npt.NDArray[np.float32]:
-        """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
-        return np.concatenate((self._achieved, self.eye.scaled[0]))
-
-    @property
-    def desired_view(self) -> npt.NDArray[np.float32]:
-        """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
-        return np.concatenate((self._desired, self.eye.scaled[1]))
-
-    def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """
-        Converts what is read of a camera.
-
-        :param scaled: The last numbers of a vector of :attr:`view_layout`, shape (..., 7)
-        :return: How the camera is moved, shape (..., 7): to the right, up and ahead, in m; turned to the right and up, and
-            rolled clockwise, in rad; and by which part its field of view is wider
-        :raises EnvArgumentError: When the shape is another, or the camera stays
-        """
-        return self.eye.camera_parameters(scaled)
-
-    def view_of(self, parameters: Sequence[float] | npt.NDArray[np.floating]) -> View:
-        """
-        Moves the camera.
-
-        :param parameters: How, as :meth:`camera_parameters` gives it, shape (7,)
-        :return: Where it is then
-        :raises EnvArgumentError: When they are no 7 finite numbers, or leave no field of view
-        """
-        return self.eye.view_of(parameters)
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """Names of the joints, in the order of a pose"""
-        return tuple(self.robot.body.joints)
-
-    @property
-    def achieved_goal(self) -> npt.NDArray[np.float32]:
-        """The present pose, shape (goal_dim,), whether or not it is part of the observation"""
-        return self._achieved.copy()
-
-    @property
-    def desired_goal(self) -> npt.NDArray[np.float32]:
-        """The pose asked for, shape (goal_dim,), whether or not it is part of the observation"""
-        return self._desired.copy()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
@@ -354,17 +232,6 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self._look()
         self.eye.keep_rhythm(state["picture_parity"])
         self._pixel_error = state["pixel_error"]
-
-    def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
-        """
-        Draws poses as lines over a picture of this environment's camera.
-
-        :param picture: Shape (height, width, 3)
-        :param poses: Pose vectors by their names, shape (goal_dim,) each, or, where the camera moves, followed by where it
-            is, shape (goal_dim + 7,)
-        :return: The picture enlarged, with the lines and a legend
-        """
-        return self.eye.draw_poses(picture, poses, self.pose_layout)
 
     def _load(self) -> None:
         self.robot.load()
