@@ -141,7 +141,7 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
     Writes a picture whole or not at all.
 
     :param path: A file that ends in .png
-    :param picture: Shape (height, width, 3)
+    :param picture: Shape (height, width, 3), or (height, width, 1) for a grey one
     :param texts: What to write into the PNG's own text fields, by their names
     :raises PictureError: When it ends in something else
     :raises OutputError: When it cannot be written there
@@ -151,7 +151,7 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
     for name, text in (texts or {}).items():
         info.add_text(name, text)
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", pnginfo=info)
+    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(stream, "PNG", pnginfo=info)
     write_whole(path, stream.getvalue())
 
 
