@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = "ground"
 ENVS, NETS, ROOF = "envs wing", "nets wing", "roof"
 HOUSE: list[dict[str, str]] = [
-    {"keys": GROUND, "errors": GROUND, "pose": GROUND, "jit": GROUND, "pictures": GROUND},
+    {"keys": GROUND, "errors": GROUND, "pose": GROUND, "jit": GROUND, "writing": GROUND, "pictures": GROUND},
     {"envs.models": ENVS, "extractors": NETS, "data": NETS, "annealing": NETS, "checkpoints": ROOF},
     {"envs.world": ENVS, "envs.mujoco_scene": ENVS, "translator": NETS, "runs": ROOF},
     {"envs.sight": ENVS, "envs.tasks": ENVS, "envs.base_env": ENVS, "policies": NETS},

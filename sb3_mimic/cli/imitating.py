@@ -45,8 +45,9 @@ def add_commands(commands: Any) -> None:
 def _photograph(args: argparse.Namespace) -> None:
     from sb3_mimic import keys
     from sb3_mimic.agents.environments import Goals, make_env
-    from sb3_mimic.pictures.files import check_output, write_picture
+    from sb3_mimic.pictures.files import write_picture
     from sb3_mimic.pictures.truth import write_truth
+    from sb3_mimic.writing import check_output
 
     check_output(args.output, (".png",))
     with closing(make_env(None, args.env, render_mode="rgb_array")) as env:

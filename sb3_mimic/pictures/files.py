@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sb3_mimic.errors import OutputError, PictureError
 from sb3_mimic.pictures.framing import framed, shrink
+from sb3_mimic.writing import check_output, part_of, put_in_place, write_whole
 
 Picture = npt.NDArray[np.uint8]
 
@@ -155,32 +156,6 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
     write_whole(path, stream.getvalue())
 
 
-def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
-    """
-    Checks that a file can be written, before the work whose result goes into it.
-
-    :param path: A file that is going to be written
-    :param suffixes: What its name may end in; anything by default
-    :return: The path
-    :raises OutputError: When it ends in something else, is a folder, or its folder does not exist or is not writable
-    """
-    path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise OutputError(f"A file of this kind is written as {' or '.join(suffixes)}, got {path}")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder. Give the name of a file.")
-    if not path.parent.is_dir():
-        raise OutputError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.")
-    part = _part(path)
-    try:
-        # Only writing tells for certain whether a file can be written: permissions are not all
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error}. Give a file in a folder of yours.") from error
-    return path
-
-
 def check_animation_path(path: str | Path) -> Path:
     """
     Checks that an animation can be written to a path.
@@ -190,24 +165,6 @@ def check_animation_path(path: str | Path) -> Path:
     :raises OutputError: When it is neither GIF nor MP4, or cannot be written
     """
     return check_output(path, ANIMATIONS)
-
-
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """
-    Writes a file whole or not at all: what was there before stays until all is written.
-
-    :param path: The file
-    :param content: What it is to hold
-    :raises OutputError: When it cannot be written
-    """
-    path = Path(path)
-    part = _part(path)
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write {path}: {error}") from error
 
 
 class AnimationWriter:
@@ -222,7 +179,7 @@ class AnimationWriter:
 
     def __init__(self, path: str | Path, fps: int):
         self.path = check_animation_path(path)
-        self._part = _part(self.path)
+        self._part = part_of(self.path)
         self._shape: tuple[int, ...] | None = None
         self._file = _GifFile(self._part, fps) if self.path.suffix.lower() == ".gif" else _Mp4File(self._part, fps)
 
@@ -255,7 +212,7 @@ class AnimationWriter:
             if kind is None and self._shape is None:
                 raise PictureError(f"There is no frame to write into {self.path}. Give at least one.")
             if kind is None:
-                self._part.replace(self.path)
+                put_in_place(self._part, self.path)
         except OSError as failed:
             raise OutputError(f"Cannot write {self.path}: {failed}") from failed
         finally:
@@ -366,8 +323,3 @@ def read_texts(path: str | Path) -> dict[str, Any]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # read_picture says whether it is a picture at all
         return {}
-
-
-def _part(path: Path) -> Path:
-    """Returns where a file is written before it is whole: beside it, under a name that nothing else uses."""
-    return path.with_name(f".{path.stem}.part{path.suffix}")
