@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -18,13 +19,15 @@ def jit(function: FunctionT) -> FunctionT:
     """
     Compiles a function with numba when it is first called; other threads run meanwhile. The machine code is kept beside the
     function's file or in the user's folder for caches, or, where neither can be written to, among the temporary files. It is
-    made anew when that file changes, or one whose compiled functions are called from there.
+    made anew when that file changes, or one whose compiled functions are called from there, or a number that stands in one
+    of them, wherever it is from.
 
     :param function: One that numba understands; a division by zero gives what it gives numpy. Nothing is reordered for
         speed: numbers are the same in every call
     :return: The compiled function
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    # Nothing but Python and other compiled functions calls it: without a way for others it is made sooner
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     try:
         compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:
@@ -42,15 +45,19 @@ def jit(function: FunctionT) -> FunctionT:
 
 
 def _digest(function: Callable[..., Any]) -> str:
-    """Returns a digest of the files that a function's machine code is made of."""
-    files: dict[str, Callable[..., Any]] = {}
+    """Returns a digest of the files and numbers that a function's machine code is made of."""
+    found: dict[str, bytes] = {}
     waiting = [function]
     while waiting:
         one = waiting.pop()
-        if one.__code__.co_filename not in files:
-            files[one.__code__.co_filename] = one
-            waiting += [value.py_func for value in one.__globals__.values() if isinstance(value, Dispatcher)]
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in sorted(files))).hexdigest()
+        file, names = one.__code__.co_filename, one.__globals__
+        if file not in found:
+            numbers = sorted(
+                (name, repr(value)) for name, value in names.items() if isinstance(value, int | float | np.number)
+            )
+            found[file] = Path(file).read_bytes() + repr(numbers).encode()
+            waiting += [value.py_func for value in names.values() if isinstance(value, Dispatcher)]
+    return hashlib.sha256(b"".join(found[file] for file in sorted(found))).hexdigest()
 
 
 def _temporary_folder() -> Path:

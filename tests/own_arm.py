@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sb3_mimic import keys
 from sb3_mimic.envs.picture_goals import PictureGoals
 from sb3_mimic.pose import Part, PoseLayout
 
@@ -50,3 +51,21 @@ def own_arm(render_mode: str | None = None, **kwargs: Any) -> PictureGoals:
 
 
 gym.register(ENV_ID, entry_point=own_arm, max_episode_steps=20, disable_env_checker=True)
+
+
+class Grey(gym.ObservationWrapper):
+    """Its pictures have one channel"""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        box = spaces.Box(0, 255, (64, 64, 1), np.uint8)
+        own = env.observation_space.spaces
+        self.observation_space = spaces.Dict({key: box if key in keys.IMAGE_KEYS else own[key] for key in own})
+
+    def observation(self, observation: dict) -> dict:
+        grey = {key: observation[key].mean(axis=2, keepdims=True).astype(np.uint8) for key in keys.IMAGE_KEYS}
+        return {**observation, **grey}
+
+
+GREY_ID = "OwnGreyArm-v0"
+gym.register(GREY_ID, lambda **kwargs: Grey(own_arm(**kwargs)), max_episode_steps=20, disable_env_checker=True)

@@ -19,6 +19,7 @@ from sb3_mimic.errors import OutputError
 from sb3_mimic.pictures import read_renderer, read_truth, shrink
 from sb3_mimic.policies import StatePolicy
 from sb3_mimic.runs.shipped import trained_agents_folder
+from sb3_mimic.translator.callback import TranslatorCallback
 from sb3_mimic.translator.convnet import ConvNetTranslator
 from sb3_mimic.translator.files import save_translator
 
@@ -302,6 +303,30 @@ def test_a_translator_of_ones_own_is_imported(tmp_path, capsys):
     assert main(command) == 2
     assert "NarrowTranslator" in capsys.readouterr().err
     assert output.read_bytes() == before
+
+
+def test_grey_pictures_are_imitated(tmp_path, capsys):
+    """Pictures in colour are shown in grey to a translator that reads grey ones"""
+    package = ["--env", "OwnGreyArm-v0", "--gym-packages", "own_arm"]
+    own, colour = str(tmp_path / "own.png"), str(tmp_path / "colour.png")
+    assert main(["photograph", *package, "--seed", "3", "-o", own]) == 0
+    assert main(["photograph", "--env", "OwnArm-v0", *package[2:], "--seed", "3", "-o", colour]) == 0
+    assert np.ptp(iio.imread(own).reshape(64, 64, -1), axis=2).max() == 0
+    assert np.ptp(iio.imread(colour), axis=2).max() > 0
+    run = tmp_path / "ppo" / "OwnGreyArm-v0_1"
+    run.mkdir(parents=True)
+    env = gym.make("OwnGreyArm-v0", render_mode="rgb_array")
+    model = PPO(StatePolicy, env, n_steps=128, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    model.learn(384, callback=TranslatorCallback(batch_size=32, picture_freq=0)).save(run / "OwnGreyArm-v0.zip")
+    env.close()
+    assert model.policy.translator.n_channels == 1
+    command = ["imitate", *package, "-f", str(tmp_path), "--steps", "4", "-o", str(tmp_path / "out.gif"), "--image"]
+    capsys.readouterr()
+    assert main([*command, own, colour]) == 0
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("estimated pose") == 2
+    assert (told.out + told.err).count("pose taken: joint error") == 1, "the other is of another id"
+    assert iio.imread(tmp_path / "out.gif").shape[1:] == (480, 960, 3)
 
 
 def test_an_environment_of_ones_own_is_used_from_the_command_line(tmp_path, capsys, monkeypatch):

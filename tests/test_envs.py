@@ -184,7 +184,7 @@ def test_reward_is_the_sum_of_its_named_terms(env_id, make_env):
 @each_id
 def test_rendering_changes_nothing_and_shows_the_body(env_id, make_env, monkeypatch):
     # Drawn in a quarter of the time
-    monkeypatch.setattr("sb3_mimic.envs.mimic_env.SUPERSAMPLING", 1)
+    monkeypatch.setattr("sb3_mimic.envs.sight.eye.SUPERSAMPLING", 1)
     env, plain = make_env(env_id, render_mode="rgb_array_list"), make_env(env_id)
     env.reset(seed=0)
     plain.reset(seed=0)

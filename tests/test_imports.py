@@ -19,11 +19,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = "ground"
 ENVS, NETS, ROOF = "envs wing", "nets wing", "roof"
 HOUSE: list[dict[str, str]] = [
-    {"keys": GROUND, "errors": GROUND, "pose": GROUND, "jit": GROUND, "pictures": GROUND},
+    {"keys": GROUND, "errors": GROUND, "pose": GROUND, "jit": GROUND, "writing": GROUND, "pictures": GROUND},
     {"envs.models": ENVS, "extractors": NETS, "data": NETS, "annealing": NETS, "checkpoints": ROOF},
     {"envs.world": ENVS, "envs.mujoco_scene": ENVS, "translator": NETS, "runs": ROOF},
-    {"envs.sight": ENVS, "policies": NETS},
-    {"envs.bodies": ENVS, "envs.tasks": ENVS, "envs.viewer": ENVS, "envs.base_env": ENVS, "agents": ROOF, "tuning": ROOF},
+    {"envs.sight": ENVS, "envs.tasks": ENVS, "envs.base_env": ENVS, "policies": NETS},
+    {"envs.bodies": ENVS, "envs.viewer": ENVS, "envs.photographed_env": ENVS, "agents": ROOF, "tuning": ROOF},
     {"envs.mimic_env": ENVS, "envs.walk_env": ENVS, "zoo": ROOF, "hub": ROOF},
     {"envs.make": ENVS, "envs.registration": ENVS, "envs.picture_goals": ENVS, "cli": ROOF},
     {"": ROOF, "__main__": ROOF, "imitation": ROOF},

@@ -23,7 +23,7 @@ from sb3_mimic.pictures import (
     write_picture,
     write_truth,
 )
-from sb3_mimic.pictures.files import check_output, write_whole
+from sb3_mimic.writing import check_output, write_whole
 
 ENV_ID = "MimicReacher3D-v0"
 POSE = np.arange(9, dtype=np.float32) / 10
@@ -418,7 +418,7 @@ def test_outputs_are_checked_and_written_whole(tmp_path, monkeypatch):
             check_output(tmp_path / "x.json")
     file = tmp_path / "x.json"
     write_whole(file, "before")
-    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(OutputError, match=r"x\.json"):
         write_whole(file, "after")
     assert file.read_text() == "before"

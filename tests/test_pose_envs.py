@@ -28,7 +28,7 @@ def test_goals_are_photographs_of_states(env_id, make_env):
     robot.reset(layout.joints(goal))
     np.testing.assert_allclose(env.unwrapped.goal.measure(), goal, atol=1e-6)
     if keys.IMAGE in observation:
-        how = (env.unwrapped._target_view, env.unwrapped._target_shot.light)
+        how = (env.unwrapped.eye.target_view, env.unwrapped.eye.target_shot.light)
         np.testing.assert_array_equal(env.unwrapped.photographer.look(*how), observation[keys.DESIRED_IMAGE])
 
 
@@ -205,7 +205,7 @@ def test_drawn_poses_lie_on_the_robot(env_id, make_env):
     pose = env.achieved_goal if env.camera_ranges is None else env.achieved_view
     drawn = env.draw_poses(picture, {"true": pose})
     assert drawn.shape == (320, 320, 3)
-    for point in Camera.of(env._own_view).project(env.pose_layout.keypoints(pose).astype(float)):
+    for point in Camera.of(env.eye.own_view).project(env.pose_layout.keypoints(pose).astype(float)):
         column, row = (point * 64).astype(int)
         assert (picture[row - 1 : row + 2, column - 1 : column + 2] < 250).any(), "a key point is where the robot is seen"
 

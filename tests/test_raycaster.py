@@ -248,11 +248,13 @@ def test_without_a_folder_to_write_to(tmp_path):
     assert list(cache.rglob("*.nbi"))
 
 
+NUMBERS = "FACTOR = {}\n"
 CALLEE = """
+from numbers_of_others import FACTOR
 from sb3_mimic.jit import jit
 @jit
 def inner(x):
-    return {} * x
+    return {} * FACTOR * x
 """
 CALLER = """
 from callee import inner
@@ -268,8 +270,32 @@ def test_machine_code_is_made_anew_when_what_it_calls_changes(tmp_path):
     variables = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     (tmp_path / "caller.py").write_text(CALLER)
     told = []
-    for factor in (2, 2, 3):
+    for factor, number in ((2, 1), (2, 1), (3, 1), (3, 5)):
         (tmp_path / "callee.py").write_text(CALLEE.format(factor))
+        (tmp_path / "numbers_of_others.py").write_text(NUMBERS.format(number))
         command = [sys.executable, str(tmp_path / "caller.py")]
         told.append(subprocess.run(command, capture_output=True, text=True, env=variables, check=True).stdout.split())
-    assert told == [["2.0", "0"], ["2.0", "1"], ["3.0", "0"]]
+    assert told == [["2.0", "0"], ["2.0", "1"], ["3.0", "0"], ["15.0", "0"]]
+
+
+FIRST_PICTURE = """
+import gymnasium as gym, numpy as np, sb3_mimic
+from sb3_mimic.envs.sight.raycaster import draw
+env = gym.make("MimicReacher3D-v0").unwrapped
+env.reset(seed=0)
+poses = np.random.default_rng(0).uniform(env.robot.joint_low, env.robot.joint_high, (4, 3))
+for each in (poses, np.asfortranarray(poses), poses[:1], poses[::2], poses.astype(np.float32), poses.tolist()):
+    env.photographs(each)
+env.photographs(poses[0], with_coverage=True)
+from numba.core.dispatcher import Dispatcher
+import gc
+ours = [each for each in gc.get_objects() if isinstance(each, Dispatcher) and "sight.ra" in each.py_func.__module__]
+print(max(len(each.signatures) for each in ours))
+"""
+
+
+def test_machine_code_for_pictures_is_made_once(tmp_path):
+    """Each function for one kind of arguments, whatever poses are given: the first picture takes seconds by it"""
+    variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", FIRST_PICTURE], capture_output=True, text=True, env=variables, check=True)
+    assert told.stdout.split()[-1] == "1"

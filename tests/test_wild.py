@@ -58,7 +58,7 @@ def test_every_episode_has_cameras_and_lights_of_its_own(env_id, make_env):
     for seed in range(150):
         env.reset(seed=seed)
         drawn.append(shots(env))
-        lights.append((env.unwrapped._own_shot.light, env.unwrapped._target_shot.light))
+        lights.append((env.unwrapped.eye.own_shot.light, env.unwrapped.eye.target_shot.light))
     parts = np.array(drawn) / ranges
     assert np.abs(parts).max() <= 1 + 1e-6
     assert (parts.max(axis=0) > 0.9).all()
@@ -79,8 +79,8 @@ def test_pictures_are_those_of_the_cameras_that_are_told(env_id, make_env):
     for seed in range(3):
         observation, info = env.reset(seed=seed)
         for picture, label, shot in (
-            (keys.IMAGE, keys.ACHIEVED_VIEW, env.unwrapped._own_shot),
-            (keys.DESIRED_IMAGE, keys.DESIRED_VIEW, env.unwrapped._target_shot),
+            (keys.IMAGE, keys.ACHIEVED_VIEW, env.unwrapped.eye.own_shot),
+            (keys.DESIRED_IMAGE, keys.DESIRED_VIEW, env.unwrapped.eye.target_shot),
         ):
             layout, vector = env.unwrapped.view_layout, info[label]
             view = env.unwrapped.view_of(env.unwrapped.camera_parameters(vector[env.unwrapped.pose_layout.dim :]))
@@ -127,7 +127,7 @@ def test_a_reset_may_say_where_the_camera_is(make_env):
     camera = np.array((0.02, 0, 0, 0, math.radians(2), 0, 0))
     env.reset(seed=4)
     poses = env.unwrapped.achieved_goal, env.unwrapped.desired_goal
-    light = env.unwrapped._own_shot.light
+    light = env.unwrapped.eye.own_shot.light
     observation, info = env.reset(seed=4, options={"camera": camera})
     for own in shots(env):
         np.testing.assert_allclose(own, camera, atol=1e-7)
@@ -233,7 +233,7 @@ def test_ranges_are_given_as_in_yaml(make_env):
     env = make_env("MimicReacher3D-v0", scene_randomization=settings)
     env.reset(seed=0)
     assert env.unwrapped.camera_ranges.position == (0.1, 0.2, 0)
-    assert env.unwrapped._own_shot.light is None
+    assert env.unwrapped.eye.own_shot.light is None
     own, _ = shots(env)
     np.testing.assert_allclose(own[2:5], 0, atol=1e-6)
     assert np.abs(own[:2]).min() > 1e-4
@@ -275,7 +275,7 @@ def test_of_a_body_made_of_meshes_only_the_camera_moves():
     try:
         first, _ = env.reset(seed=0)
         assert env.photographer.name == "tinyrenderer"
-        assert env._own_shot.light is env._target_shot.light is None
+        assert env.eye.own_shot.light is env.eye.target_shot.light is None
         own, target = shots(env)
         assert np.abs(own - target).max() > 0.01
         still = env.photographer.look()

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
@@ -221,7 +222,8 @@ def imitate(
             if scales is not None and JOINTS in goals.layout:
                 half_width = stated_width(goals.layout, scales)
         # Angles are all that is asked for
-        observation = _ask_for(env, goals, np.pad(pose, (0, goals.layout.dim - len(pose))), small, observation)
+        asked = _as_asked(goals, picture, small)
+        observation = _ask_for(env, goals, np.pad(pose, (0, goals.layout.dim - len(pose))), asked, observation)
         estimate = goals.desired if len(pose) < goals.layout.dim else pose
         left = caption(enlarge(picture, PICTURE_SIZE), "picture")
         frames: list[Picture] = []
@@ -299,9 +301,11 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
 
 
 def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
-    """Returns a picture in the size in which a translator reads it."""
+    """Returns a picture in the size in which a translator reads it, and in grey where that is what it reads."""
     shape = translator.height, translator.width, translator.n_channels
     is_picture = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3
+    if is_picture and (translator.n_channels, picture.shape[2]) == (1, 3):
+        picture = np.asarray(Image.fromarray(picture).convert("L"))[..., None]
     height, width, n_channels = picture.shape if is_picture else (0, 0, 0)
     # A pixel more or less
     fits = abs(width * shape[0] - height * shape[1]) <= max(shape[:2]) and n_channels == shape[2] and min(height, width) > 0
@@ -312,6 +316,14 @@ def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Pictur
             f" {got}. Files are read so by: sb3_mimic.pictures.read_full_picture(path, aspect={shape[1] / shape[0]:g})"
         )
     return shrink(picture, shape[1], shape[0])
+
+
+def _as_asked(goals: Goals, picture: Picture, shown: Picture) -> Picture:
+    """Returns a picture as the environment's own are, which a wrapper may make grey for the translator."""
+    own = getattr(goals.layers["ask_for"].observation_space, "spaces", {}).get(keys.DESIRED_IMAGE)
+    if own is None or own.shape == shown.shape or own.shape[2] != picture.shape[2]:
+        return shown
+    return shrink(picture, own.shape[1], own.shape[0])
 
 
 def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Picture, observation: Observation) -> Observation:

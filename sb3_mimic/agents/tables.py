@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.errors import OutputError
-from sb3_mimic.pictures.files import check_output, write_whole
+from sb3_mimic.writing import check_output, write_whole
 
 Measures = Mapping[str, Any]
 

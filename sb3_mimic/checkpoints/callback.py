@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.checkpoints.files import checkpoints_in, copy_best_model, find_state, how_to_continue, write_checkpoint
 from sb3_mimic.checkpoints.model_state import State, capture, every_callback, restore, restore_random
-from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, state_file, write_state, written_whole
+from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, state_file, write_state
 from sb3_mimic.checkpoints.venv_state import normalization_of, set_normalization
+from sb3_mimic.writing import written_whole
 
 # What an environment can do about it
 HOW_TO_KEEP = "An environment or wrapper may offer run_state() and restore_run_state(state), of numbers and arrays."

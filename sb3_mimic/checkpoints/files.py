@@ -7,9 +7,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic.checkpoints.model_state import State
-from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, read_tree, state_file, write_state, written_whole
+from sb3_mimic.checkpoints.state_file import SUFFIX, fingerprint, read_state, read_tree, state_file, write_state
 from sb3_mimic.checkpoints.venv_state import set_normalization
 from sb3_mimic.errors import RunStateError
+from sb3_mimic.writing import written_whole
 
 
 def write_checkpoint(model: BaseAlgorithm, state: State | None, path: Path) -> None:

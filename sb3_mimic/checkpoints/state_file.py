@@ -1,12 +1,10 @@
 """The file beside a checkpoint: plain numbers and arrays, no pickle, written whole or not at all."""
 
 import json
-import os
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +40,6 @@ def fingerprint(checkpoint: Path) -> str:
     except (OSError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
         raise RunStateError(f"{checkpoint} is not a whole checkpoint: {error}. Take an earlier one.") from error
     return " ".join(f"{name}:{checksum:08x}" for name, checksum in entries)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """
-    Whatever happens, there is the old file or the new one at ``path``, never a part.
-
-    :param path: What to write
-    :return: Where to write it
-    """
-    part = path.with_name(f"{path.name}.part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_state(path: Path, tree: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         table_of,
         write_between_marks,
     )
-    from sb3_mimic.pictures.files import check_output, write_whole
+    from sb3_mimic.writing import check_output, write_whole
 
     output = args.output or Path(f"evaluation-{'all' if args.all else file_name(args.env)}.json")
     check_output(output)

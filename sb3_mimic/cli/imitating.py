@@ -45,8 +45,9 @@ def add_commands(commands: Any) -> None:
 def _photograph(args: argparse.Namespace) -> None:
     from sb3_mimic import keys
     from sb3_mimic.agents.environments import Goals, make_env
-    from sb3_mimic.pictures.files import check_output, write_picture
+    from sb3_mimic.pictures.files import write_picture
     from sb3_mimic.pictures.truth import write_truth
+    from sb3_mimic.writing import check_output
 
     check_output(args.output, (".png",))
     with closing(make_env(None, args.env, render_mode="rgb_array")) as env:
@@ -97,7 +98,8 @@ def _imitate(args: argparse.Namespace) -> None:
     from sb3_mimic.agents.environments import Goals, make_env
     from sb3_mimic.agents.imitation import imitate, side_by_side, unreadable
     from sb3_mimic.errors import UnreadablePictureError
-    from sb3_mimic.pictures.files import check_animation_path, read_full_picture, write_picture
+    from sb3_mimic.pictures.animation import check_animation_path
+    from sb3_mimic.pictures.files import read_full_picture, write_picture
     from sb3_mimic.pictures.truth import read_truth
     from sb3_mimic.translator.training import torch_threads
 
@@ -147,7 +149,7 @@ class _Frames:
         self._writer: Any = None
 
     def write(self, frame: Any) -> None:
-        from sb3_mimic.pictures.files import AnimationWriter
+        from sb3_mimic.pictures.animation import AnimationWriter
 
         if self._writer is None:
             self._writer = self._stack.enter_context(AnimationWriter(self._path, FPS))

@@ -35,8 +35,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _export_translator(args: argparse.Namespace) -> None:
-    from sb3_mimic.pictures.files import check_output
     from sb3_mimic.translator.files import save_translator
+    from sb3_mimic.writing import check_output
 
     check_output(args.output, (".safetensors",))
     agent = load(args)
@@ -48,8 +48,8 @@ def _import_translator(args: argparse.Namespace) -> None:
     import io
 
     from sb3_mimic.agents.translators import give_translator
-    from sb3_mimic.pictures.files import check_output, write_whole
     from sb3_mimic.translator.files import import_class, replace_translator
+    from sb3_mimic.writing import check_output, write_whole
     from sb3_mimic.zoo.scripts import look_in_current_folder
 
     check_output(args.output, (".zip",))

@@ -21,9 +21,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _tuned(args: argparse.Namespace) -> None:
-    from sb3_mimic.pictures.files import check_output
     from sb3_mimic.tuning.results import best_trial, write_entry
     from sb3_mimic.tuning.storage import load_study
+    from sb3_mimic.writing import check_output
 
     output = args.output or Path(f"{args.study}.yml")
     check_output(output)

@@ -1,9 +1,7 @@
 """The one environment: a robot that is asked to take a pose."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,37 +10,26 @@ from gymnasium import spaces
 
 from sb3_mimic import keys
 from sb3_mimic.envs.base_env import PICTURE_SIZE, BaseEnv, Observation
+from sb3_mimic.envs.photographed_env import PhotographedEnv
 from sb3_mimic.envs.sight.camera import Camera
-from sb3_mimic.envs.sight.photographer import Light, Photographer, RayCaster, checked_qpos
-from sb3_mimic.envs.sight.randomization import (
-    N_CAMERA_PARAMETERS,
-    SceneRandomization,
-    Shot,
-    checked_parameters,
-    moved_view,
-)
-from sb3_mimic.envs.sight.stage import Stage
+from sb3_mimic.envs.sight.photographer import Photographer
+from sb3_mimic.envs.sight.randomization import SceneRandomization, checked_parameters
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
 from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
-from sb3_mimic.pictures.drawing import draw_lines
-from sb3_mimic.pictures.framing import shrink
-from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
+from sb3_mimic.pose import JOINTS, POINTS
 
 # PyBullet lets no joint turn faster, in rad/s
 MAX_VELOCITY = 100.0
-SUPERSAMPLING = 2
 # What the info of each step holds, whatever the reward
 ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
-UNMOVED = (0.0,) * N_CAMERA_PARAMETERS
 
 
-class MimicEnv(BaseEnv[RobotViewer]):
+class MimicEnv(PhotographedEnv[RobotViewer]):
     """
     A robot that is asked, by a vector and by a picture, to take a pose.
 
@@ -72,24 +59,15 @@ class MimicEnv(BaseEnv[RobotViewer]):
         render_mode: str | None = None,
         scene_randomization: SceneRandomization | None = None,
     ):
-        super().__init__(simulation, render_mode)
+        super().__init__(simulation, robot, goal, camera, photographer, render_mode, scene_randomization)
         unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
         if unknown or not observation_keys:
             raise EnvArgumentError(
                 f"Unknown observation keys {unknown}, or none at all, in {observation_keys}."
                 f" Known keys: {', '.join(keys.STATE_KEYS + keys.IMAGE_KEYS)}."
             )
-        self.robot = robot
-        self.goal = goal
         self.reward = reward
-        self.camera = camera
-        self.photographer = photographer
-        #: How far the camera is moved at each reset, or None
-        self.camera_ranges = scene_randomization
         self.observation_keys = observation_keys
-        # Made when people first look
-        self._stage: Stage | None = None
-        self._ghost: npt.NDArray[np.uint8] | None = None
         joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
         bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
@@ -115,128 +93,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
             self._told += [keys.ACHIEVED_VIEW, keys.DESIRED_VIEW]
         self._asked = [key for key in reward.reads if key not in ALWAYS_TOLD]
         self._info_names = {name: f"reward_{name}" for name in reward.weights}
-        self._achieved = goal.measure()
-        self._desired = self._achieved
         self._image = self._desired_image = np.empty((0, 0, 3), np.uint8)
         self._pixel_error = 0.0
-        # How the robot itself, and its target, are seen in this episode
-        self._use_shots(Shot(UNMOVED), Shot(UNMOVED))
-
-    @property
-    def pose_layout(self) -> PoseLayout:
-        """What a pose vector means"""
-        return self.goal.layout
-
-    @property
-    def renderer(self) -> str:
-        """What draws the pictures, and which version of it"""
-        return self.photographer.name
-
-    def photographs(
-        self,
-        qpos: npt.NDArray[np.floating],
-        view: View | None = None,
-        with_coverage: bool = False,
-        light: Light | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """
-        Takes pictures of the robot in other poses, while the episode stays as it is.
-
-        :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
-        :param view: From where; by default from where the robot is seen in its observations, as long as no camera moves
-        :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
-        :param light: Another light
-        :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
-        :raises EnvArgumentError: When qpos has another shape or is not finite, or the light cannot be changed
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        self.simulation.check_open()
-        return self.photographer.photographs(qpos, view, with_coverage, light)
-
-    def desired_photograph(self, height: int, with_coverage: bool = False) -> npt.NDArray[np.uint8]:
-        """
-        Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
-
-        :param height: In pixels; the width follows
-        :param with_coverage: See :meth:`photographs`
-        :return: The picture, shape (height, width, 3 or 4)
-        :raises BodyError: When it would be too small
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        width = round(height * self.camera.width / self.camera.height)
-        view = replace(self._target_view, width=width, height=height)
-        return self.photographs(self.pose_layout.joints(self._desired), view, with_coverage, self._target_shot.light)
-
-    def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """
-        Returns the pose vector of joint positions, while the episode stays as it is.
-
-        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
-        :return: The pose, shape (goal_dim,)
-        :raises EnvArgumentError: When qpos has another shape or is not finite
-        :raises ClosedEnvError: After :meth:`close`
-        """
-        (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
-        try:
-            with self.simulation.preserved():
-                self.robot.reset(pose)
-                return self.goal.measure()
-        finally:
-            self.robot.resume()
-
-    @property
-    def view_layout(self) -> PoseLayout | None:
-        """What a pose followed by where the camera is means; None where the camera stays"""
-        return None if self.camera_ranges is None else self.camera_ranges.layout(self.pose_layout)
-
-    @property
-    def achieved_view(self) -> npt.NDArray[np.float32]:
-        """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
-        return np.concatenate((self._achieved, self._scaled[0]))
-
-    @property
-    def desired_view(self) -> npt.NDArray[np.float32]:
-        """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
-        return np.concatenate((self._desired, self._scaled[1]))
-
-    def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """
-        Converts what is read of a camera.
-
-        :param scaled: The last numbers of a vector of :attr:`view_layout`, shape (..., 7)
-        :return: How the camera is moved, shape (..., 7): to the right, up and ahead, in m; turned to the right and up, and
-            rolled clockwise, in rad; and by which part its field of view is wider
-        :raises EnvArgumentError: When the shape is another, or the camera stays
-        """
-        ranges, scaled = self._moving_camera.ranges, np.asarray(scaled, np.float64)
-        if scaled.shape[-1:] != ranges.shape:
-            raise EnvArgumentError(f"What is read of a camera are 7 numbers, shape (..., 7), got shape {scaled.shape}.")
-        return scaled * ranges
-
-    def view_of(self, parameters: Sequence[float] | npt.NDArray[np.floating]) -> View:
-        """
-        Moves the camera.
-
-        :param parameters: How, as :meth:`camera_parameters` gives it, shape (7,)
-        :return: Where it is then
-        :raises EnvArgumentError: When they are no 7 finite numbers, or leave no field of view
-        """
-        return moved_view(self.camera, parameters)
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """Names of the joints, in the order of a pose"""
-        return tuple(self.robot.body.joints)
-
-    @property
-    def achieved_goal(self) -> npt.NDArray[np.float32]:
-        """The present pose, shape (goal_dim,), whether or not it is part of the observation"""
-        return self._achieved.copy()
-
-    @property
-    def desired_goal(self) -> npt.NDArray[np.float32]:
-        """The pose asked for, shape (goal_dim,), whether or not it is part of the observation"""
-        return self._desired.copy()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """
@@ -253,10 +111,7 @@ class MimicEnv(BaseEnv[RobotViewer]):
         camera = None if options.get("camera") is None else checked_parameters(options["camera"])
         self._restart(seed)
         self.robot.release_motors()
-        if self.camera_ranges is not None:
-            shots = [self.camera_ranges.draw(self.np_random, self.photographer.can_light) for _ in range(2)]
-            # What else is drawn does not depend on what is asked for
-            self._use_shots(*(shots if camera is None else [replace(shot, camera=camera) for shot in shots]))
+        self.eye.draw_shots(self.np_random, camera)
 
         self.goal.randomise(self.np_random)
         if "desired_goal" in options:
@@ -350,9 +205,8 @@ class MimicEnv(BaseEnv[RobotViewer]):
 
     def run_state(self) -> dict[str, Any]:
         """Returns all that the future of a running episode depends on, as plain numbers and arrays."""
-        moved = {} if self.camera_ranges is None else {"shots": [self._own_shot.run_state(), self._target_shot.run_state()]}
         return {
-            **moved,
+            **self.eye.run_state(),
             "world": self.simulation.to_bytes(),
             "picture_parity": self.simulation.n_pictures % 2,
             "np_random": self.np_random.bit_generator.state,
@@ -372,43 +226,12 @@ class MimicEnv(BaseEnv[RobotViewer]):
         self.robot.resume()
         self.np_random.bit_generator.state = state["np_random"]
         self._achieved, self._desired = state["achieved"], state["desired"]
-        if self.camera_ranges is not None:
-            self._use_shots(*map(Shot.from_run_state, state["shots"]))
-        self._desired_image, self._ghost = state["desired_image"], None
+        self.eye.restore_run_state(state)
+        self.eye.forget_target()
+        self._desired_image = state["desired_image"]
         self._look()
-        self._keep_rhythm(state["picture_parity"])
+        self.eye.keep_rhythm(state["picture_parity"])
         self._pixel_error = state["pixel_error"]
-
-    def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
-        """
-        Draws poses as lines over a picture of this environment's camera.
-
-        :param picture: Shape (height, width, 3)
-        :param poses: Pose vectors by their names, shape (goal_dim,) each, or, where the camera moves, followed by where it
-            is, shape (goal_dim + 7,)
-        :return: The picture enlarged, with the lines and a legend
-        """
-        lines = {}
-        for name, pose in poses.items():
-            camera = self.camera
-            if len(pose) > self.pose_layout.dim:
-                camera = Camera.of(self.view_of(self.camera_parameters(pose[self.pose_layout.dim :])))
-            lines[name] = [camera.project(limb) for limb in self.robot.limbs(self.pose_layout.keypoints(pose))]
-        return draw_lines(picture, lines)
-
-    @property
-    def _moving_camera(self) -> SceneRandomization:
-        if self.camera_ranges is None:
-            raise EnvArgumentError("The camera of this environment stays. It moves with scene_randomization=True.")
-        return self.camera_ranges
-
-    def _use_shots(self, own: Shot, target: Shot) -> None:
-        """Takes the robot's own frames, and those of its target, in these ways from now on."""
-        self._own_shot, self._target_shot = own, target
-        self._own_view, self._target_view = self.view_of(own.camera), self.view_of(target.camera)
-        # How both cameras are moved, as it is to be read
-        ranges = 1.0 if self.camera_ranges is None else self.camera_ranges.ranges
-        self._scaled = (np.array((own.camera, target.camera)) / ranges).astype(np.float32)
 
     def _load(self) -> None:
         self.robot.load()
@@ -422,41 +245,21 @@ class MimicEnv(BaseEnv[RobotViewer]):
     def _adopt_target(self, image: npt.NDArray[np.uint8] | None) -> None:
         """Makes the scene as it is the target, and photographs it unless an image of it is given."""
         self._desired = self.goal.measure()
-        self._ghost = None
+        self.eye.forget_target()
         if self._takes_pictures:
-            taken = self.photographer.look(self._target_view, self._target_shot.light) if image is None else image.copy()
-            self._desired_image = taken
+            self._desired_image = self.eye.look_at_target() if image is None else image.copy()
 
     def _look(self) -> None:
         """Takes the robot's own frame, where it is needed, and compares it with the picture of the target."""
         if self._takes_pictures:
-            self._image = self.photographer.look(self._own_view, self._own_shot.light)
+            self._image = self.eye.look()
         if self._compares_pictures:
             difference = (self._image.astype(np.float32) - self._desired_image).ravel() / 255
             self._pixel_error = float(difference @ difference) / difference.size
 
     def _picture(self) -> npt.NDArray[np.uint8]:
         """Returns the robot with its target as a translucent ghost, seen as in its own pictures, shape (480, 480, 3)."""
-        view = replace(self.camera, width=PICTURE_SIZE, height=PICTURE_SIZE)
-        n_pictures = self.simulation.n_pictures
-        self._stage = self._stage or Stage.of(self.robot)
-        if self._ghost is None:
-            self._ghost = self._layer(self.pose_layout.joints(self._desired), view)
-        picture = self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
-        self._keep_rhythm(n_pictures)
-        return picture
-
-    def _keep_rhythm(self, n_pictures: int) -> None:
-        """Lets pictures go on from a number of them: every other one of TinyRenderer may be a shade off, now and then."""
-        if (self.simulation.n_pictures - n_pictures) % 2:
-            self.photographer.look()
-
-    def _layer(self, qpos: npt.NDArray[np.floating], view: View) -> npt.NDArray[np.uint8]:
-        """Draws the robot with its coverage, smoothly whatever draws it."""
-        if isinstance(self.photographer, RayCaster):
-            return self.photographer.photographs(qpos, view, with_coverage=True)
-        larger = replace(view, width=SUPERSAMPLING * view.width, height=SUPERSAMPLING * view.height)
-        return shrink(self.photographer.photographs(qpos, larger, with_coverage=True), view.width, view.height)
+        return self.eye.show(self.pose_layout.joints(self._desired), PICTURE_SIZE)
 
     def _observe(self) -> Observation:
         return {key: PARTS[key](self) for key in self.observation_keys}

@@ -1,22 +1,20 @@
-"""Reads pictures from files that cannot be trusted, and writes them as PNG, GIF or MP4."""
+"""Reads pictures from files that cannot be trusted, and writes them as PNG."""
 
 import io
 import math
-import struct
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
-import imageio.v2 as imageio
 import numpy as np
 import numpy.typing as npt
-from PIL import GifImagePlugin, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from sb3_mimic.errors import OutputError, PictureError
+from sb3_mimic.errors import PictureError
 from sb3_mimic.pictures.framing import framed, shrink
+from sb3_mimic.writing import check_output, write_whole
 
 Picture = npt.NDArray[np.uint8]
 
@@ -28,14 +26,8 @@ MAX_ELONGATION = 8
 MAX_EXACT = 4_000_000
 # What is read of a picture is at most so many pixels wide and high
 MAX_SIZE = 1024
-ANIMATIONS = (".gif", ".mp4")
-# A GIF's one palette is taken from so many frames, each reduced by this factor along both sides
-PALETTE_FRAMES, PALETTE_STRIDE = 8, 2
-N_COLORS = 256
-# A GIF's last colour stands for what has not changed since the frame before
-UNCHANGED = N_COLORS - 1
 # Steps of 16-bit grey that make one of 8-bit grey: 65535 becomes 255
-GREY_STEP = 257
+GREY_STEP, LARGEST_GREY = 257, 65535
 
 
 def read_picture(path: str | Path, width: int, height: int, tell: Callable[[str], None] = warnings.warn) -> Picture:
@@ -123,7 +115,7 @@ def to_rgba(picture: Image.Image) -> Image.Image:
     """
     if picture.mode.startswith("I"):
         grey = np.asarray(picture).astype(np.int64)
-        if grey.min() < 0 or grey.max() > N_COLORS * N_COLORS - 1:
+        if grey.min() < 0 or grey.max() > LARGEST_GREY:
             raise PictureError(f"A grey picture must hold numbers from 0 to 65535, got {grey.min()} to {grey.max()}")
         alpha = np.full(grey.shape, 255, np.uint8)
         alpha[grey == picture.info.get("transparency", -1)] = 0
@@ -141,7 +133,7 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
     Writes a picture whole or not at all.
 
     :param path: A file that ends in .png
-    :param picture: Shape (height, width, 3)
+    :param picture: Shape (height, width, 3), or (height, width, 1) for a grey one
     :param texts: What to write into the PNG's own text fields, by their names
     :raises PictureError: When it ends in something else
     :raises OutputError: When it cannot be written there
@@ -151,204 +143,8 @@ def write_picture(path: str | Path, picture: Picture, texts: dict[str, str] | No
     for name, text in (texts or {}).items():
         info.add_text(name, text)
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG", pnginfo=info)
+    Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(stream, "PNG", pnginfo=info)
     write_whole(path, stream.getvalue())
-
-
-def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
-    """
-    Checks that a file can be written, before the work whose result goes into it.
-
-    :param path: A file that is going to be written
-    :param suffixes: What its name may end in; anything by default
-    :return: The path
-    :raises OutputError: When it ends in something else, is a folder, or its folder does not exist or is not writable
-    """
-    path = Path(path)
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise OutputError(f"A file of this kind is written as {' or '.join(suffixes)}, got {path}")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder. Give the name of a file.")
-    if not path.parent.is_dir():
-        raise OutputError(f"Cannot write {path}: there is no folder {path.parent}. Make it first.")
-    part = _part(path)
-    try:
-        # Only writing tells for certain whether a file can be written: permissions are not all
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error}. Give a file in a folder of yours.") from error
-    return path
-
-
-def check_animation_path(path: str | Path) -> Path:
-    """
-    Checks that an animation can be written to a path.
-
-    :param path: A file that is going to be written
-    :return: The path
-    :raises OutputError: When it is neither GIF nor MP4, or cannot be written
-    """
-    return check_output(path, ANIMATIONS)
-
-
-def write_whole(path: str | Path, content: bytes | str) -> None:
-    """
-    Writes a file whole or not at all: what was there before stays until all is written.
-
-    :param path: The file
-    :param content: What it is to hold
-    :raises OutputError: When it cannot be written
-    """
-    path = Path(path)
-    part = _part(path)
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write {path}: {error}") from error
-
-
-class AnimationWriter:
-    """
-    Writes an animation frame by frame as the frames come, and keeps none of them; a context manager.
-    The file is there when all is done, and not at all when an error comes first.
-
-    :param path: A file that ends in .gif or .mp4
-    :param fps: Frames per second
-    :raises OutputError: When it cannot be written there
-    """
-
-    def __init__(self, path: str | Path, fps: int):
-        self.path = check_animation_path(path)
-        self._part = _part(self.path)
-        self._shape: tuple[int, ...] | None = None
-        self._file = _GifFile(self._part, fps) if self.path.suffix.lower() == ".gif" else _Mp4File(self._part, fps)
-
-    def write(self, frame: Picture) -> None:
-        """
-        Writes the next frame.
-
-        :param frame: Shape (height, width, 3), the same for all; even sizes for MP4
-        :raises PictureError: When it is of another shape or type
-        :raises OutputError: When it cannot be written
-        """
-        shape = self._shape or frame.shape
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
-            raise PictureError(
-                f"A frame must be uint8 of shape {shape}, as the first one, and (height, width, 3),"
-                f" got {frame.dtype} of shape {frame.shape}"
-            )
-        self._shape = shape
-        try:
-            self._file.write(frame)
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {error}") from error
-
-    def __enter__(self) -> "AnimationWriter":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        try:
-            self._file.close()
-            if kind is None and self._shape is None:
-                raise PictureError(f"There is no frame to write into {self.path}. Give at least one.")
-            if kind is None:
-                self._part.replace(self.path)
-        except OSError as failed:
-            raise OutputError(f"Cannot write {self.path}: {failed}") from failed
-        finally:
-            self._part.unlink(missing_ok=True)
-
-
-class _Mp4File:
-    def __init__(self, path: Path, fps: int):
-        self._writer = imageio.get_writer(path, format="FFMPEG", fps=fps, codec="libx264", macro_block_size=2)
-
-    def write(self, frame: Picture) -> None:
-        self._writer.append_data(frame)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _GifFile:
-    """
-    Writes a GIF frame by frame as the frames come. Pillow's own writer keeps every frame until the last one has come.
-
-    Each frame is written as what has changed since the one before, in colours of one palette for all, so that nothing
-    flickers.
-    """
-
-    def __init__(self, path: Path, fps: int):
-        self._duration = 1000 // fps
-        self._file: BinaryIO = path.open("wb")
-        self._first: list[Picture] = []
-        self._palette: Image.Image | None = None
-        self._before: npt.NDArray[np.uint8] | None = None
-
-    def write(self, frame: Picture) -> None:
-        if self._palette is not None:
-            self._append(frame)
-            return
-        self._first.append(frame)
-        if len(self._first) == PALETTE_FRAMES:
-            self._begin()
-
-    def close(self) -> None:
-        try:
-            if self._first:
-                self._begin()
-                self._file.write(b";")
-            elif self._palette is not None:
-                self._file.write(b";")
-        finally:
-            self._file.close()
-
-    def _begin(self) -> None:
-        """Chooses the palette, and writes the header and the frames that have waited for it."""
-        small = np.concatenate([frame[::PALETTE_STRIDE, ::PALETTE_STRIDE] for frame in self._first])
-        self._palette = Image.fromarray(small).quantize(UNCHANGED, Image.Quantize.FASTOCTREE)
-        height, width, _ = self._first[0].shape
-        colors = bytes(self._palette.getpalette() or []).ljust(3 * N_COLORS, b"\0")
-        # 0xF7: a palette of 2^8 colours for all frames; then Netscape's extension, which makes it play for ever
-        self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + colors)
-        self._file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
-        for frame in self._first:
-            self._append(frame)
-        self._first = []
-
-    def _append(self, frame: Picture) -> None:
-        assert self._palette is not None
-        still = Image.fromarray(frame).quantize(palette=self._palette, dither=Image.Dither.NONE)
-        indices = np.asarray(still)
-        changed = np.ones_like(indices, bool) if self._before is None else indices != self._before
-        self._before = indices
-        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-        top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (0, 1)
-        left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, 1)
-        box = np.where(changed, indices, UNCHANGED).astype(np.uint8)[top:bottom, left:right]
-        part = Image.fromarray(box)
-        part.putpalette(self._palette.getpalette() or [])
-        options = {"duration": self._duration, "interlace": 0, "transparency": UNCHANGED, "disposal": 1}
-        for data in GifImagePlugin.getdata(part, (int(left), int(top)), **options):
-            self._file.write(data)
-
-
-def write_animation(path: str | Path, frames: Iterable[Picture], fps: int) -> None:
-    """
-    Writes an animation frame by frame, and keeps none of the frames.
-
-    :param path: A file that ends in .gif or .mp4
-    :param frames: Pictures of one shape (height, width, 3); even sizes for MP4
-    :param fps: Frames per second
-    :raises OutputError: When it cannot be written there
-    :raises PictureError: When there is no frame, or one has another shape
-    """
-    with AnimationWriter(path, fps) as writer:
-        for frame in frames:
-            writer.write(frame)
 
 
 def read_texts(path: str | Path) -> dict[str, Any]:
@@ -366,8 +162,3 @@ def read_texts(path: str | Path) -> dict[str, Any]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # read_picture says whether it is a picture at all
         return {}
-
-
-def _part(path: Path) -> Path:
-    """Returns where a file is written before it is whole: beside it, under a name that nothing else uses."""
-    return path.with_name(f".{path.stem}.part{path.suffix}")

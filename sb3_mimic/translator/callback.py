@@ -2,62 +2,29 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from stable_baselines3.common.buffers import DictReplayBuffer, DictRolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
-from stable_baselines3.common.preprocessing import get_obs_shape
 
 from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames
 from sb3_mimic.data.memory import Memory
-from sb3_mimic.errors import InputError, LabelError, ObservationSpaceError
+from sb3_mimic.errors import InputError, ObservationSpaceError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.pose import PoseLayout
 from sb3_mimic.translator.augmentation import Augmentation
 from sb3_mimic.translator.background import Learning, draws_random_numbers
-from sb3_mimic.translator.base import WITHIN_90, Translator
-from sb3_mimic.translator.labels import Labels
-from sb3_mimic.translator.reading import read_rollout
-from sb3_mimic.translator.training import default_n_threads, fit, n_processors, read_with_scales, torch_threads
+from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.labels import Labels, check_size
+from sb3_mimic.translator.lesson import Lesson, measured
+from sb3_mimic.translator.rollout_pictures import make_room_for_pictures, read_again, replace_pictures
+from sb3_mimic.translator.training import FLOOR, default_n_threads, fit, n_processors, one_cycle, torch_threads
 
-# Part of the largest learning rate that is left after the cycle
-FLOOR = 0.02
 # Attributes by which an environment says what its labels mean: of a pose, and of a pose and where the camera is
 LAYOUTS = ("pose_layout", "view_layout")
-
-
-def one_cycle(progress: float, warm_up: float = 0.15) -> float:
-    """
-    Computes the one-cycle schedule: up in a straight line, then down to zero in half a cosine (Smith & Topin,
-    arXiv:1708.07120).
-
-    :param progress: Part of the training that is done, in [0, 1]
-    :param warm_up: Part in which the rate rises
-    :return: Part of the largest learning rate, in [0, 1]
-    """
-    if progress < warm_up:
-        return max(progress, 0.0) / warm_up
-    return (1 + math.cos(math.pi * min((progress - warm_up) / (1 - warm_up), 1.0))) / 2
-
-
-@dataclass
-class Lesson:
-    """
-    Says what became known about a translator while it was measured and trained.
-
-    :param measures: By their names in the log
-    :param picture: Of one frame, shape (height, width, channels)
-    :param states: The true state in it, and the one that was read
-    """
-
-    measures: dict[str, float] = field(default_factory=dict)
-    picture: npt.NDArray[np.uint8] | None = None
-    states: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
 
 class TranslatorCallback(BaseCallback):
@@ -243,29 +210,11 @@ class TranslatorCallback(BaseCallback):
         if not self._is_restored:
             self.labels.begin(self.model._last_obs, self.locals.get("reset_num_timesteps", True))  # type: ignore[arg-type]
         self._is_restored = False
-        for key, vector in self.labels.present.items():
-            self._check_size(key, vector.shape[-1])
-
-    def _check_size(self, key: str, size: int) -> None:
-        """Checks that what the translator reads is all of a label, or the first parts of its layout."""
-        state_dim = self.translator.state_dim
-        if size == state_dim:
-            return
-        layout = self._layout_of(size)
         # The first numbers of a vector whose parts are not known: only where they are asked for
         asked_for = getattr(self.model.policy, "translator_kwargs", {}).get("state_dim")
-        if layout is None and asked_for == state_dim < size:
-            return
-        try:
-            if layout is None:
-                raise ValueError(f"It has {size} numbers.")
-            layout.leading(state_dim)
-        except ValueError as error:
-            allowed = [size] if layout is None else np.cumsum([part.size for part in layout]).tolist()
-            raise LabelError(
-                f"The translator reads {state_dim} numbers, which do not fit '{key}'. {error} Allowed are"
-                f" {', '.join(map(str, allowed))}: policy_kwargs=dict(translator_kwargs=dict(state_dim={allowed[0]}))."
-            ) from error
+        for key, vector in self.labels.present.items():
+            size = vector.shape[-1]
+            check_size(key, size, self._layout_of(size), self.translator.state_dim, asked_for)
 
     def _layout_of(self, size: int) -> PoseLayout | None:
         """Returns the layout of a vector of this size, where the environment gives it, or None."""
@@ -273,7 +222,7 @@ class TranslatorCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         if self.rollout_buffer is not None:
-            self._make_room_for_pictures()
+            make_room_for_pictures(self.rollout_buffer)
             self.source = self._make_source()
 
     def _on_step(self) -> bool:
@@ -285,9 +234,9 @@ class TranslatorCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         if self.rollout_buffer is not None:
             # Before the translator changes: PPO is to train on what was read when the actions were chosen
-            read = self._read_again()
+            read = read_again(self.model.policy, self.rollout_buffer, self.n_threads)
             self._train()
-            self._replace_pictures(read)
+            replace_pictures(self.model.policy, self.rollout_buffer, read)
         elif self.source.n_new >= self.train_freq:
             self._train()
 
@@ -335,26 +284,8 @@ class TranslatorCallback(BaseCallback):
             drawn = self.training_env.env_method("draw_poses", lesson.picture, lesson.states, indices=0)[0]
             self.logger.record("translator/pose", Image(drawn, "HWC"), exclude=("stdout", "log", "json", "csv"))
 
-    def _read_again(self) -> dict[str, Any]:
-        """Returns what the policy read in the pictures of the rollout."""
-        extractor = self.model.policy.features_extractor
-        if not isinstance(extractor, PoseReadingExtractor):
-            return {}
-        assert self.rollout_buffer is not None
-        with torch_threads(self.n_threads):
-            return read_rollout(extractor, self.rollout_buffer.observations)
-
-    def _replace_pictures(self, read: dict[str, Any]) -> None:
-        """
-        Replaces the rollout buffer's pictures by what was read in them: PPO would copy and read them anew in every epoch. The
-        next rollout makes room for new ones.
-        """
-        buffer = self.rollout_buffer
-        assert buffer is not None
-        read_keys = self.model.policy.read_keys
-        assert isinstance(read_keys, tuple)
-        buffer.observations = {key: value for key, value in buffer.observations.items() if key in read_keys} | read
-        buffer.obs_shape = {**buffer.obs_shape, **{key: states.shape[2:] for key, states in read.items()}}
+    def _measure(self, translator: Translator, windows: Dataset, layout: PoseLayout | None) -> Lesson:
+        return measured(translator, windows, layout, self.n_validation // self.window, self.rng)
 
     def _on_training_end(self) -> None:
         self._finish()
@@ -362,35 +293,4 @@ class TranslatorCallback(BaseCallback):
             # The log of the last rollout is written already
             self.logger.dump(self.num_timesteps)
         if self.rollout_buffer is not None:
-            self._make_room_for_pictures()
-
-    def _make_room_for_pictures(self) -> None:
-        """Gives the rollout buffer room for pictures again, in place of what was read in them."""
-        buffer = self.rollout_buffer
-        assert buffer is not None
-        shape = get_obs_shape(buffer.observation_space)
-        if buffer.obs_shape != shape:
-            buffer.obs_shape = shape
-            buffer.reset()
-
-    def _measure(self, translator: Translator, windows: Dataset, layout: PoseLayout | None) -> Lesson:
-        """Measures a translator on windows that it has not learnt from, and calibrates the scales that it states."""
-        sample = windows.sample(self.n_validation // self.window, self.rng)
-        states, scales = read_with_scales(translator, sample)
-        # Of a window the last frame, which a translator with memory reads best
-        read, true = states[:, -1], sample.states[:, -1]
-        # (C, H, W) -> (H, W, C)
-        picture = sample.images[0, -1].transpose(1, 2, 0)
-        lesson = Lesson(picture=picture, states={"true": true[0], "read": read[0]})
-        errors = np.abs(read - true)
-        if scales is not None:
-            lesson.measures["coverage"] = float((errors <= WITHIN_90 * scales[:, -1]).mean())
-            translator.calibrate(errors, scales[:, -1])
-        if layout is None:
-            lesson.measures["state_error"] = float(errors.mean())
-            return lesson
-        for part in layout.leading(translator.state_dim):
-            # A joint that cannot be told from its mirror image is far off; a point hardly is
-            average = np.median if len(part.shape) == 1 else np.mean
-            lesson.measures[part.measure] = float(average(part.error(read, true)))
-        return lesson
+            make_room_for_pictures(self.rollout_buffer)

@@ -19,6 +19,7 @@ from sb3_mimic.errors import TranslatorClassError, TranslatorFileError
 from sb3_mimic.pose import PoseLayout, robot_pose
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
+from sb3_mimic.writing import written_whole
 
 #: The only classes that a file can ask for
 TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator,)
@@ -95,7 +96,8 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
     weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
     try:
         # Not save_file, which makes files that only their owner can read
-        path.write_bytes(save(weights, {METADATA_KEY: json.dumps(description)}))
+        with written_whole(path) as part:
+            part.write_bytes(save(weights, {METADATA_KEY: json.dumps(description)}))
     except OSError as error:
         raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
     return path

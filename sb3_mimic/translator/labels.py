@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_mimic.errors import LabelError
+from sb3_mimic.pose import PoseLayout
 
 Info = dict[str, Any]
 Vectors = dict[str, npt.NDArray[np.float32]]
@@ -85,3 +86,30 @@ class Labels:
             f" ({', '.join(self.venv.observation_space.spaces)}) nor in the info of reset and step."  # type: ignore[attr-defined]
             " Put it into one of them, or name another vector: policy_kwargs=dict(labels={picture: vector})."
         )
+
+
+def check_size(key: str, size: int, layout: PoseLayout | None, state_dim: int, asked_for: int | None = None) -> None:
+    """
+    Checks that what a translator reads is all of a label, or the first parts of its layout.
+
+    :param key: Name of the label
+    :param size: How many numbers it has
+    :param layout: What they mean, where that is known
+    :param state_dim: How many numbers the translator reads
+    :param asked_for: How many it was told to read: the first ones, where what they mean is not known
+    :raises LabelError: When it reads others
+    """
+    if size == state_dim:
+        return
+    if layout is None and asked_for == state_dim < size:
+        return
+    try:
+        if layout is None:
+            raise ValueError(f"It has {size} numbers.")
+        layout.leading(state_dim)
+    except ValueError as error:
+        allowed = [size] if layout is None else np.cumsum([part.size for part in layout]).tolist()
+        raise LabelError(
+            f"The translator reads {state_dim} numbers, which do not fit '{key}'. {error} Allowed are"
+            f" {', '.join(map(str, allowed))}: policy_kwargs=dict(translator_kwargs=dict(state_dim={allowed[0]}))."
+        ) from error

@@ -1,5 +1,6 @@
 """Trains translators on pictures with known states; no other module trains them."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,23 @@ from sb3_mimic.data.dataset import Dataset
 from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.translator.augmentation import Augmentation
 from sb3_mimic.translator.base import Translator
+
+# Part of the largest learning rate that is left after the cycle
+FLOOR = 0.02
+
+
+def one_cycle(progress: float, warm_up: float = 0.15) -> float:
+    """
+    Computes the one-cycle schedule: up in a straight line, then down to zero in half a cosine (Smith & Topin,
+    arXiv:1708.07120).
+
+    :param progress: Part of the training that is done, in [0, 1]
+    :param warm_up: Part in which the rate rises
+    :return: Part of the largest learning rate, in [0, 1]
+    """
+    if progress < warm_up:
+        return max(progress, 0.0) / warm_up
+    return (1 + math.cos(math.pi * min((progress - warm_up) / (1 - warm_up), 1.0))) / 2
 
 
 def n_processors() -> int:

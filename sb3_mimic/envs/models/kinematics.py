@@ -80,13 +80,16 @@ def forward(
     :param base: Where the first link is, shape (3, 4)
     :param out: Rotation and position of each link, shape (n_links, 3, 4); written to
     """
-    out[0] = base
+    # An array that is written into a part of another takes seconds to compile, for the sake of an error in words
+    for row in range(3):
+        for column in range(4):
+            out[0, row, column] = base[row, column]
     joint = np.empty((3, 3))
     for link in range(1, len(parents)):
         above, place = out[parents[link]], places[link]
         kind, q = kinds[link], qpos[driven[link]] if kinds[link] != FIXED else 0.0
         shift = q if kind == SLIDE else 0.0
-        x, y, z = axes[link]
+        x, y, z = axes[link, 0], axes[link, 1], axes[link, 2]
         if kind == HINGE:
             # Rodrigues' formula
             s, c = np.sin(q), np.cos(q)

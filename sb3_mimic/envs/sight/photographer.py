@@ -213,7 +213,8 @@ def checked_qpos(qpos: npt.NDArray[np.floating], n_joints: int) -> FloatArray:
 
     :raises EnvArgumentError: When they have another shape or are not finite
     """
-    poses = np.atleast_2d(np.asarray(qpos, np.float64))
+    # In one order: compiled code is made anew for another
+    poses = np.atleast_2d(np.asarray(qpos, np.float64, order="C"))
     if poses.ndim != 2 or poses.shape[1] != n_joints or not np.isfinite(poses).all():
         raise EnvArgumentError(
             f"qpos must be finite joint positions, shape ({n_joints},) or (n, {n_joints}), got shape {np.shape(qpos)}: {qpos}"

@@ -1,0 +1,176 @@
+"""What a robot's environment can be asked beside its episode: photographs in other poses, poses, and from where it is seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sb3_mimic.envs.base_env import BaseEnv, WindowT
+from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.sight.eye import Eye
+from sb3_mimic.envs.sight.photographer import Light, Photographer, checked_qpos
+from sb3_mimic.envs.sight.randomization import SceneRandomization
+from sb3_mimic.envs.tasks.pose import Goal
+from sb3_mimic.envs.world.robot import Robot
+from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.view import View
+from sb3_mimic.pose import PoseLayout
+
+
+class PhotographedEnv(BaseEnv[WindowT]):
+    """
+    An environment of a robot that answers while its episode stays as it is.
+
+    :param simulation: The world
+    :param robot: The robot in it
+    :param goal: What is asked for, and how it is measured
+    :param camera: Where the robot is seen from
+    :param photographer: Takes the pictures
+    :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param scene_randomization: How far camera and light are moved at each reset, or None
+    :raises EnvArgumentError: For another render mode
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        robot: Robot,
+        goal: Goal,
+        camera: Camera,
+        photographer: Photographer,
+        render_mode: str | None,
+        scene_randomization: SceneRandomization | None,
+    ):
+        super().__init__(simulation, render_mode)
+        self.robot = robot
+        self.goal = goal
+        self.camera = camera
+        self.photographer = photographer
+        #: How far the camera is moved at each reset, or None
+        self.camera_ranges = scene_randomization
+        self.eye = Eye(robot, camera, photographer, scene_randomization)
+        self._achieved = goal.measure()
+        self._desired = self._achieved
+
+    @property
+    def pose_layout(self) -> PoseLayout:
+        """What a pose vector means"""
+        return self.goal.layout
+
+    @property
+    def renderer(self) -> str:
+        """What draws the pictures, and which version of it"""
+        return self.photographer.name
+
+    def photographs(
+        self,
+        qpos: npt.NDArray[np.floating],
+        view: View | None = None,
+        with_coverage: bool = False,
+        light: Light | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """
+        Takes pictures of the robot in other poses, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,) or (n, n_joints), in rad, or m for slides
+        :param view: From where; by default from where the robot is seen in its observations, as long as no camera moves
+        :param with_coverage: Whether to draw over black, with the coverage of each pixel, in [0, 255], as a fourth channel
+        :param light: Another light
+        :return: Pictures, shape (height, width, 3 or 4) or (n, height, width, 3 or 4)
+        :raises EnvArgumentError: When qpos has another shape or is not finite, or the light cannot be changed
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        self.simulation.check_open()
+        return self.photographer.photographs(qpos, view, with_coverage, light)
+
+    def desired_photograph(self, height: int, with_coverage: bool = False) -> npt.NDArray[np.uint8]:
+        """
+        Takes the picture of the pose asked for once more, of another size, by the camera and in the light of this episode.
+
+        :param height: In pixels; the width follows
+        :param with_coverage: See :meth:`photographs`
+        :return: The picture, shape (height, width, 3 or 4)
+        :raises BodyError: When it would be too small
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        self.simulation.check_open()
+        return self.eye.target_photograph(self.pose_layout.joints(self._desired), height, with_coverage)
+
+    def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns the pose vector of joint positions, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :return: The pose, shape (goal_dim,)
+        :raises EnvArgumentError: When qpos has another shape or is not finite
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
+        try:
+            with self.simulation.preserved():
+                self.robot.reset(pose)
+                return self.goal.measure()
+        finally:
+            self.robot.resume()
+
+    @property
+    def view_layout(self) -> PoseLayout | None:
+        """What a pose followed by where the camera is means; None where the camera stays"""
+        return None if self.camera_ranges is None else self.camera_ranges.layout(self.pose_layout)
+
+    @property
+    def achieved_view(self) -> npt.NDArray[np.float32]:
+        """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
+        return np.concatenate((self._achieved, self.eye.scaled[0]))
+
+    @property
+    def desired_view(self) -> npt.NDArray[np.float32]:
+        """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
+        return np.concatenate((self._desired, self.eye.scaled[1]))
+
+    def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """
+        Converts what is read of a camera.
+
+        :param scaled: The last numbers of a vector of :attr:`view_layout`, shape (..., 7)
+        :return: How the camera is moved, shape (..., 7): to the right, up and ahead, in m; turned to the right and up, and
+            rolled clockwise, in rad; and by which part its field of view is wider
+        :raises EnvArgumentError: When the shape is another, or the camera stays
+        """
+        return self.eye.camera_parameters(scaled)
+
+    def view_of(self, parameters: Sequence[float] | npt.NDArray[np.floating]) -> View:
+        """
+        Moves the camera.
+
+        :param parameters: How, as :meth:`camera_parameters` gives it, shape (7,)
+        :return: Where it is then
+        :raises EnvArgumentError: When they are no 7 finite numbers, or leave no field of view
+        """
+        return self.eye.view_of(parameters)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints, in the order of a pose"""
+        return tuple(self.robot.body.joints)
+
+    @property
+    def achieved_goal(self) -> npt.NDArray[np.float32]:
+        """The present pose, shape (goal_dim,), whether or not it is part of the observation"""
+        return self._achieved.copy()
+
+    @property
+    def desired_goal(self) -> npt.NDArray[np.float32]:
+        """The pose asked for, shape (goal_dim,), whether or not it is part of the observation"""
+        return self._desired.copy()
+
+    def draw_poses(self, picture: npt.NDArray[np.uint8], poses: dict[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.uint8]:
+        """
+        Draws poses as lines over a picture of this environment's camera.
+
+        :param picture: Shape (height, width, 3)
+        :param poses: Pose vectors by their names, shape (goal_dim,) each, or, where the camera moves, followed by where it
+            is, shape (goal_dim + 7,)
+        :return: The picture enlarged, with the lines and a legend
+        """
+        return self.eye.draw_poses(picture, poses, self.pose_layout)
