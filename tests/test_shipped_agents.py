@@ -55,8 +55,11 @@ def actions_of(env_id: str) -> dict[str, np.ndarray]:
 
 
 def platform() -> str:
-    """What the last bit depends on"""
-    return f"torch {th.__version__} {th.backends.cpu.get_cpu_capability()}"
+    """What the last bit depends on: torch's libraries choose other code on another processor"""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    models = {line.partition(":")[2].strip() for line in lines if line.startswith(("model", "cpu family", "stepping"))}
+    return f"torch {th.__version__} {th.backends.cpu.get_cpu_capability()} {' '.join(sorted(models))}"
 
 
 @pytest.mark.parametrize("env_id", find_agents())
