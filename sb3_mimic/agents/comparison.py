@@ -5,18 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.agents.differences import BRIGHTEST, CUT_OFF
+from sb3_mimic.agents.differences import BRIGHTEST, CUT_OFF, light_of
 
 Picture = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
 Array32 = npt.NDArray[np.float32]
 
-# Of a colour: how much of it is grey
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-# Robots are at least so bright, and at most, as a share of their own colours
-LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
-# How little of a colour may be left, tried one after the other
-SATURATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
 # Other colours than those drawn must leave no more than this share of what is not explained
 NOTICEABLE = 0.5
 # Fewer pixels tell nothing of the light
@@ -153,37 +147,13 @@ def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
     n = moments[3, 3]
     if n < ENOUGH:
         return before
-    best: tuple[float, FloatArray] | None = None
-    contrast = 1.0
-    for saturation in SATURATIONS:
-        mixed = np.zeros((7, 7))
-        mixed[3:, 3:] = np.eye(4)
-        mixed[:3, :3] = saturation * np.eye(3) + (1 - saturation) * LUMINANCE
-        turned = mixed @ moments @ mixed.T
-        error, colors = 0.0, np.zeros((3, 4))
-        slopes = 0.0
-        for channel in range(3):
-            cc, ca, aa = turned[channel, channel], turned[channel, 3], turned[3, 3]
-            ct, at, tt = turned[channel, 4 + channel], turned[3, 4 + channel], turned[4 + channel, 4 + channel]
-            # A little is known beforehand: colours are as drawn
-            cc_, aa_ = cc + 1e-3 * aa, aa * 1.001
-            ct_ = ct + 1e-3 * aa
-            determinant = cc_ * aa_ - ca * ca
-            gain = (ct_ * aa_ - ca * at) / determinant
-            slopes += gain / 3
-            gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
-            offset = (at - ca * gain) / aa_
-            error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
-            colors[channel] = gain * mixed[channel, :4]
-            colors[channel, 3] = offset
-        if best is None or error < 0.97 * best[0]:
-            best, contrast = (error, colors), slopes
-    assert best is not None
+    colors = np.zeros((3, 4))
+    error, contrast = light_of(np.asarray(moments, np.float64), colors)
     # Where the robot is not drawn where it is, other colours explain a little better too
     plain = float(np.trace(moments[:3, :3] - 2 * moments[:3, 4:] + moments[4:, 4:]))
-    if best[0] > NOTICEABLE * plain:
-        best = plain, np.eye(3, 4)
-    return Photometry(best[1].astype(np.float32), contrast, before.softness)
+    if error > NOTICEABLE * plain:
+        colors = np.eye(3, 4)
+    return Photometry(colors.astype(np.float32), contrast, before.softness)
 
 
 def _shares(n: int, n_out: int) -> Array32:

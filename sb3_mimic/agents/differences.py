@@ -10,6 +10,12 @@ Array32 = npt.NDArray[np.float32]
 
 # From here on a colour may be cut off, in levels
 BRIGHTEST, CUT_OFF = np.float32(255), 253.0
+# Of a colour: how much of it is grey
+LUMINANCE = (0.299, 0.587, 0.114)
+# Robots are at least so bright, and at most, as a share of their own colours
+LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
+# How little of a colour may be left, tried one after the other; a smaller one must leave no more than this share
+SATURATIONS, LESS = (1.0, 0.75, 0.5, 0.25, 0.0), 0.97
 
 
 @jit
@@ -232,6 +238,45 @@ def moments_of(
     for row in range(7):
         for column in range(row):
             out[row, column] = out[column, row]
+
+
+@jit
+def light_of(moments: FloatArray, colors: FloatArray) -> tuple[float, float]:
+    """
+    Finds brightness and contrast of each colour, and how grey a picture is.
+
+    :param moments: As of :func:`moments_of`, shape (7, 7)
+    :param colors: What becomes of drawn colours, shape (3, 4); written to
+    :return: The sum of squares that is left; and by how much brighter it is where drawn colours are
+    """
+    best, contrast, trial = np.inf, 1.0, np.empty((3, 4))
+    aa = moments[3, 3]
+    for saturation in SATURATIONS:
+        error, slopes = 0.0, 0.0
+        for channel in range(3):
+            mixed = trial[channel]
+            for other in range(3):
+                mixed[other] = (1 - saturation) * LUMINANCE[other] + (saturation if other == channel else 0.0)
+            cc, ca, ct = 0.0, 0.0, 0.0
+            for row in range(3):
+                ca += mixed[row] * moments[row, 3]
+                ct += mixed[row] * moments[row, 4 + channel]
+                for column in range(3):
+                    cc += mixed[row] * mixed[column] * moments[row, column]
+            at, tt = moments[3, 4 + channel], moments[4 + channel, 4 + channel]
+            # A little is known beforehand: colours are as drawn
+            cc_, aa_, ct_ = cc + 1e-3 * aa, 1.001 * aa, ct + 1e-3 * aa
+            gain = (ct_ * aa_ - ca * at) / (cc_ * aa_ - ca * ca)
+            slopes += gain / 3
+            gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
+            offset = (at - ca * gain) / aa_
+            error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
+            mixed[:3] *= gain
+            mixed[3] = offset
+        if error < LESS * best:
+            best, contrast = error, slopes
+            colors[:] = trial
+    return best, contrast
 
 
 @jit

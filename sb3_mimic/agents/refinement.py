@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic.agents.comparison import PLAIN_LIGHT, SMALLEST, Target, target_of
 from sb3_mimic.agents.environments import layer_with
-from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, Fit, Search
+from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, ROUGH_STAGES, Fit, Search
 from sb3_mimic.agents.unknowns import Unknowns
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, PoseLayout
@@ -149,27 +149,29 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
     scale = 1.0 if max(target.height, target.width) <= ENOUGH * COARSE else COARSE / max(target.height, target.width)
     reduced = target.reduced(*(max(SMALLEST, round(side * scale)) for side in (target.height, target.width)))
     coarse, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
-    fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
+    stages = COARSE_STAGES if reduced is target else ROUGH_STAGES
+    fit = coarse.run(unknowns.estimate, stages, PLAIN_LIGHT)
     for _ in range(N_RESTARTS):
         if fit.noise < max(left, NOISY * fit.background.noise):
             break
         soft = coarse.softened(fit)
         if soft.photometry.softness != fit.photometry.softness:
-            fit = coarse.run(fit.x, COARSE_STAGES[1:], soft.photometry, None)
+            fit = coarse.run(fit.x, stages[1:], soft.photometry)
             continue
         for start in coarse.others(fit):
-            other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
+            other = coarse.run(start, stages, fit.photometry)
             # Not the cost: where a bar hides the robot, one in the bar's colours explains more
             if other.noise < fit.noise:
                 fit = other
     if reduced is target:
         return coarse, coarse, fit, fit
     search = Search(unknowns, target, rng)
-    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), None)
+    finer = fit.normal * (target.height / reduced.height) ** 3
+    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), normal=finer)
     if fine.noise > max(LEFT_REDUCED, NOISY * fine.background.noise):
         soft = search.softened(fine)
         if soft.photometry.softness:
-            fine = search.run(fine.x, FINE_STAGES, soft.photometry, None)
+            fine = search.run(fine.x, FINE_STAGES, soft.photometry, normal=fine.normal)
     return coarse, search, fit, fine
 
 
