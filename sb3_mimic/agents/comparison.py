@@ -23,6 +23,9 @@ PLAIN = 2.5
 SMALLEST = 36
 # A plane of this many pixels at most tells what the background is like
 BACKGROUND_STRIDE = 64
+# What stands in front of a robot has one colour, give or take so many levels; it covers at least so much of a picture, and is
+# so far from the background's colour
+SAME_COLOR, LEAST_IN_FRONT, OTHER_COLOR = 12.0, 0.08, 20.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,23 @@ class Target:
         rows, columns = _shares(self.height, height), _shares(self.width, width)
         picture = np.einsum("ij,jkc->ikc", rows, np.einsum("lk,jkc->jlc", columns, self.picture, optimize=True), optimize=True)
         return Target(picture, rows @ self.is_known @ columns.T > 0.99)
+
+    def in_front(self, background: Background) -> "FloatArray | None":
+        """Returns the colour of what stands in front of the robot, shape (3,); None where nothing large has one colour."""
+        is_other = self.is_known & (np.abs(self.picture - background.colors).max(axis=-1) > OTHER_COLOR)
+        values = self.picture[is_other]
+        if len(values) < LEAST_IN_FRONT * self.is_known.sum():
+            return None
+        bins = (values // 8).astype(np.int64) @ (1024, 32, 1)
+        most = np.bincount(bins).argmax()
+        color: FloatArray = np.median(values[bins == most], axis=0)
+        is_large = (np.abs(values - color).max(axis=1) <= SAME_COLOR).sum() >= LEAST_IN_FRONT * self.is_known.sum()
+        return color if is_large else None
+
+    def without(self, color: FloatArray) -> "Target":
+        """Returns the same, but what has this colour, and its edge, is not known."""
+        is_hidden = np.abs(self.picture - color).max(axis=-1) <= SAME_COLOR
+        return Target(self.picture, self.is_known & ~_grown(is_hidden, 1))
 
     def background(self, coverage: npt.NDArray[np.uint8]) -> Background:
         """
@@ -182,12 +202,16 @@ def _places(height: int, width: int) -> tuple[npt.NDArray[np.integer], npt.NDArr
 
 def _far_from(coverage: npt.NDArray[np.uint8], distance: int) -> npt.NDArray[np.bool_]:
     """Returns which pixels are farther from all covered ones than so many rows or columns."""
-    near = coverage > 0
+    return ~_grown(coverage > 0, distance)
+
+
+def _grown(places: npt.NDArray[np.bool_], distance: int) -> npt.NDArray[np.bool_]:
+    """Returns which pixels are no farther from certain ones than so many rows and columns."""
     for axis in (0, 1):
-        rows = np.moveaxis(near, axis, 0)
+        rows = np.moveaxis(places, axis, 0)
         grown = rows.copy()
         for shift in range(1, distance + 1):
             grown[shift:] |= rows[:-shift]
             grown[:-shift] |= rows[shift:]
-        near = np.moveaxis(grown, 0, axis)
-    return ~near
+        places = np.moveaxis(grown, 0, axis)
+    return places

@@ -52,6 +52,7 @@ def box_of(pictures: npt.NDArray[np.uint8], margin: int) -> npt.NDArray[np.int64
 def differences(
     pictures: npt.NDArray[np.uint8],
     target: Array32,
+    is_known: npt.NDArray[np.bool_],
     background: Array32,
     colors: Array32,
     n_blurs: int,
@@ -65,6 +66,7 @@ def differences(
 
     :param pictures: Drawn ones with coverage, shape (n, height, width, 4)
     :param target: The picture, shape (height, width, 3)
+    :param is_known: Which of its pixels are known, shape (height, width); others count as explained
     :param background: Shape (height, width, 3)
     :param colors: What becomes of drawn colours, shape (3, 4)
     :param n_blurs: How often all of it is blurred, by a quarter, a half, a quarter along both sides
@@ -90,6 +92,10 @@ def differences(
         for _ in range(softness):
             _blur(out[index], line)
     out[0] += out[n]
+    for j in range(rows):
+        for i in range(columns):
+            if not is_known[top + j, left + i]:
+                out[:, j, i] = 0
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)
@@ -286,7 +292,7 @@ def explained(
     unexplained: Array32,
     empty: Array32,
     cutoff: float,
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float, float]:
     """
     Sums up what a robot explains of a picture. Each pixel counts from 0, explained, to 1, quite different.
 
@@ -296,20 +302,21 @@ def explained(
     :param empty: The same where nothing is drawn, shape (rows, columns, 3)
     :param cutoff: Pixels that differ by so many levels count one half
     :return: The number of pixels that the robot covers; how many of these it does not explain, and how many would not be
-        explained without it; and how many others are not explained
+        explained without it; how many others are not explained; and how many it would cover where the picture is not known
     """
-    covered, wrong, without, others = 0.0, 0.0, 0.0, 0.0
+    covered, wrong, without, others, hidden = 0.0, 0.0, 0.0, 0.0, 0.0
     scale = 3 * cutoff * cutoff
     rows, columns = coverage.shape
     for j in range(rows):
         for i in range(columns):
-            if not is_known[j, i]:
-                continue
             a = coverage[j, i] / 255.0
+            if not is_known[j, i]:
+                hidden += a
+                continue
             e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
             e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
             covered += a
             wrong += a * e / (e + scale)
             without += a * e0 / (e0 + scale)
             others += (1 - a) * e / (e + scale)
-    return covered, wrong, without, others
+    return covered, wrong, without, others, hidden

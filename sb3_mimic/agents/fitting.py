@@ -134,7 +134,7 @@ class Search:
                 moved = float(np.abs(x - begun).max())
                 n_failed = n_failed + 1 if moved == 0 else 0
                 basis = _basis(fit.normal, stage.change / 2**n_failed) * (1 if index % 2 else -1)
-                if n_failed > (fit.noise > EXPLAINING) or 0 < moved < stage.least or fit.noise < EXACT:
+                if n_failed > (fit.noise > EXPLAINING or self.unknowns.has_camera) or 0 < moved < stage.least or fit.noise < EXACT:
                     break
         return fit
 
@@ -158,7 +158,7 @@ class Search:
             noise, normal, slope = self._equations(out[0], changes, weights, rest, x, basis)
             whole = inverse @ normal @ inverse.T
             fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background)
-            for damping in DAMPINGS if noise > EXPLAINING else DAMPINGS[:1]:
+            for damping in DAMPINGS if noise > EXPLAINING or self.unknowns.has_camera else DAMPINGS[:1]:
                 step = _solved(normal, slope, damping) @ basis
                 step *= min(1.0, LARGEST_STEP / max(float(np.abs(step).max()), 1e-9))
                 there = self.unknowns.clipped(x + step)
@@ -179,8 +179,8 @@ class Search:
                 break
         return x, drawn, fit
 
-    def explained(self, fit: Fit) -> tuple[float, float, float, float]:
-        """Returns what :func:`~sb3_mimic.agents.comparison.explained` does of a pose that was found."""
+    def explained(self, fit: Fit) -> tuple[float, float, float, float, float]:
+        """Returns what :func:`~sb3_mimic.agents.differences.explained` does of a pose that was found."""
         drawn = self.draw(fit.x[None])
         background = self.target.background(drawn[0, ..., 3]).lit(fit.photometry)
         whole = np.array([0, self.target.height, 0, self.target.width])
@@ -238,10 +238,9 @@ class Search:
         rows, columns = bottom - top, right - left
         out = np.empty((len(pictures) + 1, rows, columns, 3), np.float32)
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
-        differences(
-            pictures, self.target.picture, background.colors, photometry.colors, n_blurs, photometry.softness, box, out, line
-        )
-        coverage, is_known = pictures[0, top:bottom, left:right, 3], self.target.is_known[top:bottom, left:right]
+        colors, is_known, softness = photometry.colors, self.target.is_known, photometry.softness
+        differences(pictures, self.target.picture, is_known, background.colors, colors, n_blurs, softness, box, out, line)
+        coverage, is_known = pictures[0, top:bottom, left:right, 3], is_known[top:bottom, left:right]
         cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
 
