@@ -72,10 +72,11 @@ class Target:
 
     :param picture: In [0, 255], shape (height, width, 3)
     :param is_known: Which of its pixels are part of the picture, shape (height, width)
+    :param is_reduced: Whether it had more pixels
     """
 
-    def __init__(self, picture: Array32, is_known: npt.NDArray[np.bool_]):
-        self.picture, self.is_known = np.ascontiguousarray(picture, np.float32), is_known
+    def __init__(self, picture: Array32, is_known: npt.NDArray[np.bool_], is_reduced: bool = False):
+        self.picture, self.is_known, self.is_reduced = np.ascontiguousarray(picture, np.float32), is_known, is_reduced
         self.height, self.width = is_known.shape
 
     def reduced(self, height: int, width: int) -> "Target":
@@ -84,7 +85,7 @@ class Target:
             return self
         rows, columns = _shares(self.height, height), _shares(self.width, width)
         picture = np.einsum("ij,jkc->ikc", rows, np.einsum("lk,jkc->jlc", columns, self.picture, optimize=True), optimize=True)
-        return Target(picture, rows @ self.is_known @ columns.T > 0.99)
+        return Target(picture, rows @ self.is_known @ columns.T > 0.99, True)
 
     def in_front(self, background: Background) -> "FloatArray | None":
         """Returns the colour of what stands in front of the robot, shape (3,); None where nothing large has one colour."""
@@ -101,7 +102,7 @@ class Target:
     def without(self, color: FloatArray) -> "Target":
         """Returns the same, but what has this colour, and its edge, is not known."""
         is_hidden = np.abs(self.picture - color).max(axis=-1) <= SAME_COLOR
-        return Target(self.picture, self.is_known & ~_grown(is_hidden, 1))
+        return Target(self.picture, self.is_known & ~_grown(is_hidden, 1), self.is_reduced)
 
     def background(self, coverage: npt.NDArray[np.uint8]) -> Background:
         """

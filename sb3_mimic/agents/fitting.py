@@ -39,6 +39,8 @@ class Stage:
 COARSE_STAGES = (Stage(4, 90.0, 150.0, 3, 2, 5e-3), Stage(1, 60.0, 150.0, 12, 3, 3e-4))
 # Where larger pictures follow
 ROUGH_STAGES = (COARSE_STAGES[0], Stage(1, 60.0, 150.0, 1, 3, 3e-4))
+# Where noise differs from pixel to pixel, blurring would lose what they tell
+SHARP_STAGES = (Stage(0, 60.0, 150.0, 2, 3, 3e-4),)
 FINE_STAGES = (Stage(1, 45.0, 400.0, 4, 3, 1e-4),)
 # Each step is tried with so much damping
 DAMPINGS = (1e-3, 3e-2, 0.5)
@@ -48,7 +50,7 @@ FIRST_EPS, SMALLEST_EPS, LARGEST_EPS = math.radians(1.5), math.radians(0.05), ma
 LARGEST_STEP = math.radians(10)
 # What is left unexplained where the pose is exact, in levels
 EXACT = 0.05
-# Where less is left, a step that does not pay is the last one
+# Where less is left, only the longest step is tried
 EXPLAINING = 1.0
 # Pictures are so soft at most, see Photometry
 N_SOFTNESS = 6
@@ -72,6 +74,7 @@ class Fit:
     :param noise: Mean difference of the pixels that are believed, in levels
     :param photometry: The light
     :param background: What is behind the robot
+    :param n_blurs: How often it was blurred to be compared
     """
 
     x: FloatArray
@@ -81,6 +84,7 @@ class Fit:
     noise: float
     photometry: Photometry
     background: Background
+    n_blurs: int
 
 
 class Search:
@@ -125,8 +129,9 @@ class Search:
         for stage in stages:
             n_failed = 0
             for index in range(stage.n_rounds):
-                photometry = self._light(drawn[0], photometry, background, stage)
-                background = background.lit(photometry)
+                if index == 0 or not self.unknowns.has_light:
+                    photometry = self._light(drawn[0], photometry, background, stage)
+                    background = background.lit(photometry)
                 # Ahead and back in turns: what one sees too much of the other sees too little of
                 basis = -basis
                 begun = x
@@ -134,7 +139,8 @@ class Search:
                 moved = float(np.abs(x - begun).max())
                 n_failed = n_failed + 1 if moved == 0 else 0
                 basis = _basis(fit.normal, stage.change / 2**n_failed) * (1 if index % 2 else -1)
-                if n_failed > (fit.noise > EXPLAINING or self.unknowns.has_camera) or 0 < moved < stage.least or fit.noise < EXACT:
+                is_patient = fit.noise > EXPLAINING or stage.n_blurs < 2 or self.unknowns.has_camera
+                if n_failed > is_patient or 0 < moved < stage.least or fit.noise < EXACT:
                     break
         return fit
 
@@ -150,18 +156,25 @@ class Search:
         :return: The best unknowns, the robot there, and how well that fits
         """
         margin = stage.n_blurs + photometry.softness + 1
-        around = np.concatenate((drawn, self.draw(x + basis)))
+        # Where camera and light are unknown too, much changes alike: both sides tell it apart
+        is_both, n = self.unknowns.has_camera, len(basis)
+        around = np.concatenate((drawn, self.draw(np.vstack((x + basis, x - basis)) if is_both else x + basis)))
         box = box_of(around, margin)
         out, weights, cost, rest = self._weighed(around, box, stage.n_blurs, stage.cutoff, photometry, background)
-        changes, inverse = out[1:-1], np.linalg.inv(basis)
-        for _ in range(stage.n_steps):
+        changes = (out[1 : n + 1] - out[n + 1 : -1]) / 2 if is_both else out[1:-1]
+        inverse = np.linalg.inv(basis)
+        for _ in range(1 if is_both else stage.n_steps):
             noise, normal, slope = self._equations(out[0], changes, weights, rest, x, basis)
             whole = inverse @ normal @ inverse.T
-            fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background)
-            for damping in DAMPINGS if noise > EXPLAINING or self.unknowns.has_camera else DAMPINGS[:1]:
-                step = _solved(normal, slope, damping) @ basis
-                step *= min(1.0, LARGEST_STEP / max(float(np.abs(step).max()), 1e-9))
-                there = self.unknowns.clipped(x + step)
+            fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background, stage.n_blurs)
+            dampings = DAMPINGS if noise > EXPLAINING or is_both else DAMPINGS[:1]
+            steps = np.array([_solved(normal, slope, damping) @ basis for damping in dampings])
+            longest = np.abs(steps).max(axis=1, keepdims=True)
+            candidates = self.unknowns.clipped(x + steps * np.minimum(1.0, LARGEST_STEP / np.maximum(longest, 1e-9)))
+            if is_both:
+                costs = [self._cost(each, photometry, background, stage) for each in self.draw(candidates)]
+                candidates = candidates[[int(np.argmin(costs))]]
+            for there in candidates:
                 seen = self.draw(there[None])
                 within = box_of(seen, margin)
                 is_inside = bool((within[::2] >= box[::2]).all() and (within[1::2] <= box[1::2]).all())
@@ -178,6 +191,26 @@ class Search:
             if not is_inside or moved < stage.least:
                 break
         return x, drawn, fit
+
+    def averaged(self, fit: Fit, stage: Stage) -> Fit:
+        """
+        Takes one more step, towards where drawings all around are like the picture in the mean: edges of drawn robots are as
+        coarse as their rays are few, and those of a picture that was reduced are not.
+
+        :param fit: What was found
+        :param stage: How it is compared
+        :return: The fit after the step
+        """
+        x, n = fit.x, len(fit.x)
+        basis = _basis(fit.normal, stage.change)
+        pictures = self.draw(np.vstack((x, x + basis, x - basis)))
+        box = box_of(pictures, stage.n_blurs + fit.photometry.softness + 1)
+        out, weights, cost, rest = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, fit.photometry, fit.background)
+        ahead, back = out[1 : n + 1], out[n + 1 : 2 * n + 1]
+        mean = out[0] - (ahead.sum(axis=0) + back.sum(axis=0)) / (2 * n + 1)
+        _, normal, slope = self._equations(mean, (ahead - back) / 2, weights, rest, x, basis)
+        step = _solved(normal, slope, DAMPINGS[0]) @ basis
+        return replace(fit, x=self.unknowns.clipped(x + np.clip(step, -FIRST_EPS, FIRST_EPS)), cost=cost)
 
     def explained(self, fit: Fit) -> tuple[float, float, float, float, float]:
         """Returns what :func:`~sb3_mimic.agents.differences.explained` does of a pose that was found."""

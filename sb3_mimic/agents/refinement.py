@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic.agents.comparison import PLAIN_LIGHT, SMALLEST, Target, target_of
 from sb3_mimic.agents.environments import layer_with
-from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, ROUGH_STAGES, Fit, Search
+from sb3_mimic.agents.fitting import COARSE_STAGES, EXPLAINING, FINE_STAGES, ROUGH_STAGES, SHARP_STAGES, Fit, Search
 from sb3_mimic.agents.unknowns import Unknowns
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, PoseLayout
@@ -29,8 +29,6 @@ LEFT, LEFT_REDUCED = 1.0, 2.0
 NOISY = 1.2
 # So often other starts are tried where more is left
 N_RESTARTS = 4
-# Another start helps where it leaves no more than this share; after two that do not, there is none that does
-BETTER = 0.97
 # Nor are they where less of the robot and of what is around it is unexplained, as a share of the robot
 LEAST_UNEXPLAINED = 0.08
 # More of a robot than this must not be hidden
@@ -46,9 +44,9 @@ OTHER_BACKGROUND, OTHER_THINGS = 12.0, 0.08
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
-WIDTH, DRAWN_WIDTH = 4.5, 6.5
-# What is left where the background is less noisy is alike in pixels side by side: so many times as wide at most
-LARGEST_STRUCTURE = 2.0
+WIDTH, SHARP_WIDTH, DRAWN_WIDTH = 4.5, 2.2, 6.5
+# What is left where the background is less noisy is alike in pixels side by side: widths are so many times larger at most
+LARGEST_STRUCTURE = 3.0
 # So many times more where the camera is unknown too
 MOVED_WIDTH = 1.3
 # A joint is hidden where a picture like this tells it no better, in rad
@@ -166,9 +164,8 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
         target, reduced = target.without(color), reduced.without(color)
         coarse = Search(unknowns, reduced, rng)
         fit = coarse.run(unknowns.estimate, stages, PLAIN_LIGHT)
-    n_failed = 0
     for _ in range(N_RESTARTS):
-        if n_failed > 1 or _is_explained(coarse, fit, left):
+        if _is_explained(coarse, fit, left):
             break
         soft = coarse.softened(fit)
         if soft.photometry.softness != fit.photometry.softness:
@@ -176,10 +173,10 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
             continue
         others = [coarse.run(start, stages, fit.photometry) for start in coarse.others(fit)]
         # Not the cost: where a bar hides the robot, one in the bar's colours explains more
-        best = min(others, key=lambda other: other.noise)
-        n_failed += best.noise > BETTER * fit.noise
-        fit = min(fit, best, key=lambda other: other.noise)
+        fit = min(fit, *others, key=lambda other: other.noise)
     if is_small:
+        if fit.noise > EXPLAINING:
+            return coarse, coarse, fit, coarse.run(fit.x, SHARP_STAGES, fit.photometry, normal=fit.normal)
         return coarse, coarse, fit, fit
     search = Search(unknowns, target, rng)
     finer = fit.normal * (target.height / reduced.height) ** 3
@@ -188,7 +185,7 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
         soft = search.softened(fine)
         if soft.photometry.softness:
             fine = search.run(fine.x, FINE_STAGES, soft.photometry, normal=fine.normal)
-    return coarse, search, fit, fine
+    return coarse, search, fit, search.averaged(fine, FINE_STAGES[0]) if target.is_reduced else fine
 
 
 def _is_explained(search: Search, fit: Fit, left: float) -> bool:
@@ -215,7 +212,8 @@ def _reading(
     spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
     # What is left is no noise where the background has less
     structure = min(max(fit.noise / (NOISY * fit.background.noise), 1.0), LARGEST_STRUCTURE)
-    width = math.hypot(WIDTH * structure * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
+    factor = WIDTH if fit.n_blurs else SHARP_WIDTH
+    width = math.hypot(factor * structure * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
     half_width = width * spread
     named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
     seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
