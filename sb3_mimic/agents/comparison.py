@@ -5,18 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sb3_mimic.agents.differences import BRIGHTEST, CUT_OFF
+from sb3_mimic.agents.differences import BRIGHTEST, CUT_OFF, light_of
 
 Picture = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating]
 Array32 = npt.NDArray[np.float32]
 
-# Of a colour: how much of it is grey
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-# Robots are at least so bright, and at most, as a share of their own colours
-LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
-# How little of a colour may be left, tried one after the other
-SATURATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
 # Other colours than those drawn must leave no more than this share of what is not explained
 NOTICEABLE = 0.5
 # Fewer pixels tell nothing of the light
@@ -29,6 +23,9 @@ PLAIN = 2.5
 SMALLEST = 36
 # A plane of this many pixels at most tells what the background is like
 BACKGROUND_STRIDE = 64
+# What stands in front of a robot has one colour, give or take so many levels; it covers at least so much of a picture, and is
+# so far from the background's colour
+SAME_COLOR, LEAST_IN_FRONT, OTHER_COLOR = 12.0, 0.08, 20.0
 
 
 @dataclass(frozen=True)
@@ -75,10 +72,11 @@ class Target:
 
     :param picture: In [0, 255], shape (height, width, 3)
     :param is_known: Which of its pixels are part of the picture, shape (height, width)
+    :param is_reduced: Whether it had more pixels
     """
 
-    def __init__(self, picture: Array32, is_known: npt.NDArray[np.bool_]):
-        self.picture, self.is_known = np.ascontiguousarray(picture, np.float32), is_known
+    def __init__(self, picture: Array32, is_known: npt.NDArray[np.bool_], is_reduced: bool = False):
+        self.picture, self.is_known, self.is_reduced = np.ascontiguousarray(picture, np.float32), is_known, is_reduced
         self.height, self.width = is_known.shape
 
     def reduced(self, height: int, width: int) -> "Target":
@@ -87,7 +85,24 @@ class Target:
             return self
         rows, columns = _shares(self.height, height), _shares(self.width, width)
         picture = np.einsum("ij,jkc->ikc", rows, np.einsum("lk,jkc->jlc", columns, self.picture, optimize=True), optimize=True)
-        return Target(picture, rows @ self.is_known @ columns.T > 0.99)
+        return Target(picture, rows @ self.is_known @ columns.T > 0.99, True)
+
+    def in_front(self, background: Background) -> "FloatArray | None":
+        """Returns the colour of what stands in front of the robot, shape (3,); None where nothing large has one colour."""
+        is_other = self.is_known & (np.abs(self.picture - background.colors).max(axis=-1) > OTHER_COLOR)
+        values = self.picture[is_other]
+        if len(values) < LEAST_IN_FRONT * self.is_known.sum():
+            return None
+        bins = (values // 8).astype(np.int64) @ (1024, 32, 1)
+        most = np.bincount(bins).argmax()
+        color: FloatArray = np.median(values[bins == most], axis=0)
+        is_large = (np.abs(values - color).max(axis=1) <= SAME_COLOR).sum() >= LEAST_IN_FRONT * self.is_known.sum()
+        return color if is_large else None
+
+    def without(self, color: FloatArray) -> "Target":
+        """Returns the same, but what has this colour, and its edge, is not known."""
+        is_hidden = np.abs(self.picture - color).max(axis=-1) <= SAME_COLOR
+        return Target(self.picture, self.is_known & ~_grown(is_hidden, 1), self.is_reduced)
 
     def background(self, coverage: npt.NDArray[np.uint8]) -> Background:
         """
@@ -153,37 +168,13 @@ def photometry_of(moments: FloatArray, before: Photometry) -> Photometry:
     n = moments[3, 3]
     if n < ENOUGH:
         return before
-    best: tuple[float, FloatArray] | None = None
-    contrast = 1.0
-    for saturation in SATURATIONS:
-        mixed = np.zeros((7, 7))
-        mixed[3:, 3:] = np.eye(4)
-        mixed[:3, :3] = saturation * np.eye(3) + (1 - saturation) * LUMINANCE
-        turned = mixed @ moments @ mixed.T
-        error, colors = 0.0, np.zeros((3, 4))
-        slopes = 0.0
-        for channel in range(3):
-            cc, ca, aa = turned[channel, channel], turned[channel, 3], turned[3, 3]
-            ct, at, tt = turned[channel, 4 + channel], turned[3, 4 + channel], turned[4 + channel, 4 + channel]
-            # A little is known beforehand: colours are as drawn
-            cc_, aa_ = cc + 1e-3 * aa, aa * 1.001
-            ct_ = ct + 1e-3 * aa
-            determinant = cc_ * aa_ - ca * ca
-            gain = (ct_ * aa_ - ca * at) / determinant
-            slopes += gain / 3
-            gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
-            offset = (at - ca * gain) / aa_
-            error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
-            colors[channel] = gain * mixed[channel, :4]
-            colors[channel, 3] = offset
-        if best is None or error < 0.97 * best[0]:
-            best, contrast = (error, colors), slopes
-    assert best is not None
+    colors = np.zeros((3, 4))
+    error, contrast = light_of(np.asarray(moments, np.float64), colors)
     # Where the robot is not drawn where it is, other colours explain a little better too
     plain = float(np.trace(moments[:3, :3] - 2 * moments[:3, 4:] + moments[4:, 4:]))
-    if best[0] > NOTICEABLE * plain:
-        best = plain, np.eye(3, 4)
-    return Photometry(best[1].astype(np.float32), contrast, before.softness)
+    if error > NOTICEABLE * plain:
+        colors = np.eye(3, 4)
+    return Photometry(colors.astype(np.float32), contrast, before.softness)
 
 
 def _shares(n: int, n_out: int) -> Array32:
@@ -212,12 +203,16 @@ def _places(height: int, width: int) -> tuple[npt.NDArray[np.integer], npt.NDArr
 
 def _far_from(coverage: npt.NDArray[np.uint8], distance: int) -> npt.NDArray[np.bool_]:
     """Returns which pixels are farther from all covered ones than so many rows or columns."""
-    near = coverage > 0
+    return ~_grown(coverage > 0, distance)
+
+
+def _grown(places: npt.NDArray[np.bool_], distance: int) -> npt.NDArray[np.bool_]:
+    """Returns which pixels are no farther from certain ones than so many rows and columns."""
     for axis in (0, 1):
-        rows = np.moveaxis(near, axis, 0)
+        rows = np.moveaxis(places, axis, 0)
         grown = rows.copy()
         for shift in range(1, distance + 1):
             grown[shift:] |= rows[:-shift]
             grown[:-shift] |= rows[shift:]
-        near = np.moveaxis(grown, 0, axis)
-    return ~near
+        places = np.moveaxis(grown, 0, axis)
+    return places

@@ -10,6 +10,12 @@ Array32 = npt.NDArray[np.float32]
 
 # From here on a colour may be cut off, in levels
 BRIGHTEST, CUT_OFF = np.float32(255), 253.0
+# Of a colour: how much of it is grey
+LUMINANCE = (0.299, 0.587, 0.114)
+# Robots are at least so bright, and at most, as a share of their own colours
+LEAST_GAIN, LARGEST_GAIN = 0.15, 5.0
+# How little of a colour may be left, tried one after the other; a smaller one must leave no more than this share
+SATURATIONS, LESS = (1.0, 0.75, 0.5, 0.25, 0.0), 0.97
 
 
 @jit
@@ -46,6 +52,7 @@ def box_of(pictures: npt.NDArray[np.uint8], margin: int) -> npt.NDArray[np.int64
 def differences(
     pictures: npt.NDArray[np.uint8],
     target: Array32,
+    is_known: npt.NDArray[np.bool_],
     background: Array32,
     colors: Array32,
     n_blurs: int,
@@ -59,6 +66,7 @@ def differences(
 
     :param pictures: Drawn ones with coverage, shape (n, height, width, 4)
     :param target: The picture, shape (height, width, 3)
+    :param is_known: Which of its pixels are known, shape (height, width); others count as explained
     :param background: Shape (height, width, 3)
     :param colors: What becomes of drawn colours, shape (3, 4)
     :param n_blurs: How often all of it is blurred, by a quarter, a half, a quarter along both sides
@@ -84,6 +92,10 @@ def differences(
         for _ in range(softness):
             _blur(out[index], line)
     out[0] += out[n]
+    for j in range(rows):
+        for i in range(columns):
+            if not is_known[top + j, left + i]:
+                out[:, j, i] = 0
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)
@@ -235,13 +247,52 @@ def moments_of(
 
 
 @jit
+def light_of(moments: FloatArray, colors: FloatArray) -> tuple[float, float]:
+    """
+    Finds brightness and contrast of each colour, and how grey a picture is.
+
+    :param moments: As of :func:`moments_of`, shape (7, 7)
+    :param colors: What becomes of drawn colours, shape (3, 4); written to
+    :return: The sum of squares that is left; and by how much brighter it is where drawn colours are
+    """
+    best, contrast, trial = np.inf, 1.0, np.empty((3, 4))
+    aa = moments[3, 3]
+    for saturation in SATURATIONS:
+        error, slopes = 0.0, 0.0
+        for channel in range(3):
+            mixed = trial[channel]
+            for other in range(3):
+                mixed[other] = (1 - saturation) * LUMINANCE[other] + (saturation if other == channel else 0.0)
+            cc, ca, ct = 0.0, 0.0, 0.0
+            for row in range(3):
+                ca += mixed[row] * moments[row, 3]
+                ct += mixed[row] * moments[row, 4 + channel]
+                for column in range(3):
+                    cc += mixed[row] * mixed[column] * moments[row, column]
+            at, tt = moments[3, 4 + channel], moments[4 + channel, 4 + channel]
+            # A little is known beforehand: colours are as drawn
+            cc_, aa_, ct_ = cc + 1e-3 * aa, 1.001 * aa, ct + 1e-3 * aa
+            gain = (ct_ * aa_ - ca * at) / (cc_ * aa_ - ca * ca)
+            slopes += gain / 3
+            gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
+            offset = (at - ca * gain) / aa_
+            error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
+            mixed[:3] *= gain
+            mixed[3] = offset
+        if error < LESS * best:
+            best, contrast = error, slopes
+            colors[:] = trial
+    return best, contrast
+
+
+@jit
 def explained(
     coverage: npt.NDArray[np.uint8],
     is_known: npt.NDArray[np.bool_],
     unexplained: Array32,
     empty: Array32,
     cutoff: float,
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float, float]:
     """
     Sums up what a robot explains of a picture. Each pixel counts from 0, explained, to 1, quite different.
 
@@ -251,20 +302,21 @@ def explained(
     :param empty: The same where nothing is drawn, shape (rows, columns, 3)
     :param cutoff: Pixels that differ by so many levels count one half
     :return: The number of pixels that the robot covers; how many of these it does not explain, and how many would not be
-        explained without it; and how many others are not explained
+        explained without it; how many others are not explained; and how many it would cover where the picture is not known
     """
-    covered, wrong, without, others = 0.0, 0.0, 0.0, 0.0
+    covered, wrong, without, others, hidden = 0.0, 0.0, 0.0, 0.0, 0.0
     scale = 3 * cutoff * cutoff
     rows, columns = coverage.shape
     for j in range(rows):
         for i in range(columns):
-            if not is_known[j, i]:
-                continue
             a = coverage[j, i] / 255.0
+            if not is_known[j, i]:
+                hidden += a
+                continue
             e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
             e0 = empty[j, i, 0] ** 2 + empty[j, i, 1] ** 2 + empty[j, i, 2] ** 2
             covered += a
             wrong += a * e / (e + scale)
             without += a * e0 / (e0 + scale)
             others += (1 - a) * e / (e + scale)
-    return covered, wrong, without, others
+    return covered, wrong, without, others, hidden

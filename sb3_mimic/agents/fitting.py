@@ -23,25 +23,35 @@ class Stage:
     :param n_blurs: How often pictures are blurred before they are compared
     :param cutoff: From about this many levels of difference on, a pixel is not believed
     :param change: How much finite differences should change a picture: the root of the sum of squares, in levels
-    :param n_rounds: At most so many steps
+    :param n_rounds: So often at most it is looked how the picture changes with the unknowns
+    :param n_steps: At most so many steps are taken by that
+    :param least: Steps that are smaller end the stage, in rad
     """
 
     n_blurs: int
     cutoff: float
     change: float
     n_rounds: int
+    n_steps: int
+    least: float
 
 
-COARSE_STAGES = (Stage(4, 90.0, 150.0, 3), Stage(1, 60.0, 150.0, 12))
-FINE_STAGES = (Stage(1, 45.0, 400.0, 4),)
+COARSE_STAGES = (Stage(4, 90.0, 150.0, 3, 2, 5e-3), Stage(1, 60.0, 150.0, 12, 3, 3e-4))
+# Where larger pictures follow
+ROUGH_STAGES = (COARSE_STAGES[0], Stage(1, 60.0, 150.0, 1, 3, 3e-4))
+# Where noise differs from pixel to pixel, blurring would lose what they tell
+SHARP_STAGES = (Stage(0, 60.0, 150.0, 2, 3, 3e-4),)
+FINE_STAGES = (Stage(1, 45.0, 400.0, 4, 3, 1e-4),)
 # Each step is tried with so much damping
 DAMPINGS = (1e-3, 3e-2, 0.5)
 # How far unknowns are moved to see what changes, in rad
 FIRST_EPS, SMALLEST_EPS, LARGEST_EPS = math.radians(1.5), math.radians(0.05), math.radians(5)
-# No unknown is moved further in one step; and steps that are smaller end a stage
-LARGEST_STEP, SMALLEST_STEP = math.radians(10), 3e-4
+# No unknown is moved further in one step
+LARGEST_STEP = math.radians(10)
 # What is left unexplained where the pose is exact, in levels
 EXACT = 0.05
+# Where less is left, only the longest step is tried
+EXPLAINING = 1.0
 # Pictures are so soft at most, see Photometry
 N_SOFTNESS = 6
 # Of the robot's pixels in a usual picture, in levels; a background may be far from what it is thought to be
@@ -64,6 +74,7 @@ class Fit:
     :param noise: Mean difference of the pixels that are believed, in levels
     :param photometry: The light
     :param background: What is behind the robot
+    :param n_blurs: How often it was blurred to be compared
     """
 
     x: FloatArray
@@ -73,6 +84,7 @@ class Fit:
     noise: float
     photometry: Photometry
     background: Background
+    n_blurs: int
 
 
 class Search:
@@ -91,7 +103,14 @@ class Search:
         """Draws the robot with coverage, in the size of the target, shape (n, height, width, 4)."""
         return self.unknowns.draw(xs, self.target.width, self.target.height)
 
-    def run(self, start: FloatArray, stages: Sequence[Stage], photometry: Photometry, background: Background | None) -> Fit:
+    def run(
+        self,
+        start: FloatArray,
+        stages: Sequence[Stage],
+        photometry: Photometry,
+        background: Background | None = None,
+        normal: FloatArray | None = None,
+    ) -> Fit:
         """
         Improves a pose.
 
@@ -99,44 +118,102 @@ class Search:
         :param stages: One after the other
         :param photometry: The light, as far as it is known
         :param background: What is behind the robot, where that is known
+        :param normal: How fast the picture changes with the unknowns, where that is known, shape (n, n)
         :return: The best pose that was found
         """
         x = self.unknowns.clipped(start)
-        basis = FIRST_EPS * np.eye(len(x))
+        basis = FIRST_EPS * np.eye(len(x)) if normal is None else _basis(normal, stages[0].change)
+        drawn = self.draw(x[None])
+        if background is None:
+            background = self.target.background(drawn[0, ..., 3])
         for stage in stages:
             n_failed = 0
             for index in range(stage.n_rounds):
-                pictures = self.draw(np.vstack((x, x + basis, x - basis)))
-                if background is None:
-                    background = self.target.background(pictures[0, ..., 3])
-                if index == 0:
-                    photometry = self._light(pictures[0], photometry, background, stage)
+                if index == 0 or not self.unknowns.has_light:
+                    photometry = self._light(drawn[0], photometry, background, stage)
                     background = background.lit(photometry)
-                cost, noise, normal, slope = self._equations(pictures, x, basis, photometry, background, stage)
-                steps = np.array([_solved(normal, slope, damping) @ basis for damping in DAMPINGS])
-                longest = np.abs(steps).max(axis=1, keepdims=True)
-                candidates = self.unknowns.clipped(x + steps * np.minimum(1.0, LARGEST_STEP / np.maximum(longest, 1e-9)))
-                costs = [self._cost(each, photometry, background, stage) for each in self.draw(candidates)]
-                inverse = np.linalg.pinv(basis)
-                whole = inverse @ normal @ inverse.T
-                fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background)
-                least = int(np.argmin(costs))
-                moved = float(np.abs(candidates[least] - x).max())
-                if costs[least] < cost:
-                    x, n_failed = candidates[least], 0
-                else:
-                    n_failed += 1
-                values, vectors = np.linalg.eigh(fit.normal)
-                # Where the picture hardly changes, longer steps are needed to see that it does
-                change = stage.change / 2**n_failed
-                lengths = np.clip(change / np.sqrt(np.maximum(values, 1e-9)), SMALLEST_EPS, LARGEST_EPS)
-                basis = (vectors * lengths).T
-                if n_failed > 1 or moved < SMALLEST_STEP or (n_failed == 0 and noise < EXACT):
+                # Ahead and back in turns: what one sees too much of the other sees too little of
+                basis = -basis
+                begun = x
+                x, drawn, fit = self._round(x, drawn, basis, photometry, background, stage)
+                moved = float(np.abs(x - begun).max())
+                n_failed = n_failed + 1 if moved == 0 else 0
+                basis = _basis(fit.normal, stage.change / 2**n_failed) * (1 if index % 2 else -1)
+                is_patient = fit.noise > EXPLAINING or stage.n_blurs < 2 or self.unknowns.has_camera
+                if n_failed > is_patient or 0 < moved < stage.least or fit.noise < EXACT:
                     break
-        return replace(fit, x=x, cost=min(cost, *costs))
+        return fit
 
-    def explained(self, fit: Fit) -> tuple[float, float, float, float]:
-        """Returns what :func:`~sb3_mimic.agents.comparison.explained` does of a pose that was found."""
+    def _round(
+        self, x: FloatArray, drawn: Picture, basis: FloatArray, photometry: Photometry, background: Background, stage: Stage
+    ) -> tuple[FloatArray, Picture, Fit]:
+        """
+        Looks how the picture changes with the unknowns, and takes steps by that as long as they pay.
+
+        :param x: The unknowns to begin with, shape (n,)
+        :param drawn: The robot there, shape (1, height, width, 4)
+        :param basis: Steps to look at, one a row, shape (n, n)
+        :return: The best unknowns, the robot there, and how well that fits
+        """
+        margin = stage.n_blurs + photometry.softness + 1
+        # Where camera and light are unknown too, much changes alike: both sides tell it apart
+        is_both, n = self.unknowns.has_camera, len(basis)
+        around = np.concatenate((drawn, self.draw(np.vstack((x + basis, x - basis)) if is_both else x + basis)))
+        box = box_of(around, margin)
+        out, weights, cost, rest = self._weighed(around, box, stage.n_blurs, stage.cutoff, photometry, background)
+        changes = (out[1 : n + 1] - out[n + 1 : -1]) / 2 if is_both else out[1:-1]
+        inverse = np.linalg.inv(basis)
+        for _ in range(1 if is_both else stage.n_steps):
+            noise, normal, slope = self._equations(out[0], changes, weights, rest, x, basis)
+            whole = inverse @ normal @ inverse.T
+            fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background, stage.n_blurs)
+            dampings = DAMPINGS if noise > EXPLAINING or is_both else DAMPINGS[:1]
+            steps = np.array([_solved(normal, slope, damping) @ basis for damping in dampings])
+            longest = np.abs(steps).max(axis=1, keepdims=True)
+            candidates = self.unknowns.clipped(x + steps * np.minimum(1.0, LARGEST_STEP / np.maximum(longest, 1e-9)))
+            if is_both:
+                costs = [self._cost(each, photometry, background, stage) for each in self.draw(candidates)]
+                candidates = candidates[[int(np.argmin(costs))]]
+            for there in candidates:
+                seen = self.draw(there[None])
+                within = box_of(seen, margin)
+                is_inside = bool((within[::2] >= box[::2]).all() and (within[1::2] <= box[1::2]).all())
+                out, weights, its_cost, rest = self._weighed(
+                    seen, box if is_inside else within, stage.n_blurs, stage.cutoff, photometry, background
+                )
+                if its_cost < cost:
+                    break
+            else:
+                break
+            moved = float(np.abs(there - x).max())
+            x, drawn, cost = there, seen, its_cost
+            fit = replace(fit, x=x, cost=cost)
+            if not is_inside or moved < stage.least:
+                break
+        return x, drawn, fit
+
+    def averaged(self, fit: Fit, stage: Stage) -> Fit:
+        """
+        Takes one more step, towards where drawings all around are like the picture in the mean: edges of drawn robots are as
+        coarse as their rays are few, and those of a picture that was reduced are not.
+
+        :param fit: What was found
+        :param stage: How it is compared
+        :return: The fit after the step
+        """
+        x, n = fit.x, len(fit.x)
+        basis = _basis(fit.normal, stage.change)
+        pictures = self.draw(np.vstack((x, x + basis, x - basis)))
+        box = box_of(pictures, stage.n_blurs + fit.photometry.softness + 1)
+        out, weights, cost, rest = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, fit.photometry, fit.background)
+        ahead, back = out[1 : n + 1], out[n + 1 : 2 * n + 1]
+        mean = out[0] - (ahead.sum(axis=0) + back.sum(axis=0)) / (2 * n + 1)
+        _, normal, slope = self._equations(mean, (ahead - back) / 2, weights, rest, x, basis)
+        step = _solved(normal, slope, DAMPINGS[0]) @ basis
+        return replace(fit, x=self.unknowns.clipped(x + np.clip(step, -FIRST_EPS, FIRST_EPS)), cost=cost)
+
+    def explained(self, fit: Fit) -> tuple[float, float, float, float, float]:
+        """Returns what :func:`~sb3_mimic.agents.differences.explained` does of a pose that was found."""
         drawn = self.draw(fit.x[None])
         background = self.target.background(drawn[0, ..., 3]).lit(fit.photometry)
         whole = np.array([0, self.target.height, 0, self.target.width])
@@ -194,10 +271,9 @@ class Search:
         rows, columns = bottom - top, right - left
         out = np.empty((len(pictures) + 1, rows, columns, 3), np.float32)
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
-        differences(
-            pictures, self.target.picture, background.colors, photometry.colors, n_blurs, photometry.softness, box, out, line
-        )
-        coverage, is_known = pictures[0, top:bottom, left:right, 3], self.target.is_known[top:bottom, left:right]
+        colors, is_known, softness = photometry.colors, self.target.is_known, photometry.softness
+        differences(pictures, self.target.picture, is_known, background.colors, colors, n_blurs, softness, box, out, line)
+        coverage, is_known = pictures[0, top:bottom, left:right, 3], is_known[top:bottom, left:right]
         cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
 
@@ -206,33 +282,42 @@ class Search:
         return self._weighed(drawn[None], box, stage.n_blurs, stage.cutoff, photometry, background)[2]
 
     def _equations(
-        self, pictures: Picture, x: FloatArray, basis: FloatArray, photometry: Photometry, background: Background, stage: Stage
-    ) -> tuple[float, float, FloatArray, FloatArray]:
+        self,
+        unexplained: npt.NDArray[np.float32],
+        changes: npt.NDArray[np.float32],
+        weights: npt.NDArray[np.float32],
+        rest: float,
+        x: FloatArray,
+        basis: FloatArray,
+    ) -> tuple[float, FloatArray, FloatArray]:
         """
-        Compares the picture with drawn ones.
+        Makes the normal equations of a step.
 
-        :param pictures: At x, a step ahead and a step back along each direction, shape (1 + 2 n, height, width, 4)
-        :return: The cost at x; the mean difference of what is believed; matrix and right side of the normal equations, in
-            steps along the directions
+        :param unexplained: Difference between picture and what was drawn, shape (rows, columns, 3)
+        :param changes: How a step along each direction changes what is drawn, shape (n, rows, columns, 3)
+        :return: The mean difference of what is believed; matrix and right side of the equations, in steps along the directions
         """
         n = len(basis)
-        box = box_of(pictures, stage.n_blurs + photometry.softness + 1)
-        out, weights, cost, rest = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, photometry, background)
-        used = out[: n + 1]
-        used[1:] -= out[n + 1 : 2 * n + 1]
-        used[1:] *= np.float32(0.5)
-        used *= weights[None, :, :, None]
-        flat = used.reshape(n + 1, -1)
+        flat = np.empty((n + 1, unexplained.size), np.float32)
+        np.multiply(unexplained, weights[..., None], out=flat[0].reshape(unexplained.shape))
+        np.multiply(changes, weights[..., None], out=flat[1:].reshape(changes.shape))
         gram = (flat @ flat.T).astype(np.float64)
         noise = math.sqrt(rest / max(3 * float(np.vdot(weights, weights)), 1.0))
         prior, off = self._prior(x, noise), x - self.unknowns.estimate
-        return cost, noise, gram[1:, 1:] + basis @ (prior[:, None] * basis.T), gram[1:, 0] - basis @ (prior * off)
+        return noise, gram[1:, 1:] + basis @ (prior[:, None] * basis.T), gram[1:, 0] - basis @ (prior * off)
 
     def _prior(self, x: FloatArray, noise: float) -> FloatArray:
         """Returns how far what a translator read is believed: as far as it says itself. Laplace's errors have long tails."""
         scales = self.unknowns.scales
         prior: FloatArray = (noise + 0.1) ** 2 / (scales * np.maximum(np.abs(x - self.unknowns.estimate), scales))
         return prior
+
+
+def _basis(normal: FloatArray, change: float) -> FloatArray:
+    """Returns steps that change a picture so much; where it hardly changes, longer ones are needed to see that it does."""
+    values, vectors = np.linalg.eigh(normal)
+    lengths = np.clip(change / np.sqrt(np.maximum(values, 1e-9)), SMALLEST_EPS, LARGEST_EPS)
+    return np.asarray((vectors * lengths).T)
 
 
 def _solved(normal: FloatArray, slope: FloatArray, damping: float) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sb3_mimic.agents.comparison import PLAIN_LIGHT, SMALLEST, Target, target_of
 from sb3_mimic.agents.environments import layer_with
-from sb3_mimic.agents.fitting import COARSE_STAGES, FINE_STAGES, Fit, Search
+from sb3_mimic.agents.fitting import COARSE_STAGES, EXPLAINING, FINE_STAGES, ROUGH_STAGES, SHARP_STAGES, Fit, Search
 from sb3_mimic.agents.unknowns import Unknowns
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, PoseLayout
@@ -29,16 +29,24 @@ LEFT, LEFT_REDUCED = 1.0, 2.0
 NOISY = 1.2
 # So often other starts are tried where more is left
 N_RESTARTS = 4
+# Nor are they where less of the robot and of what is around it is unexplained, as a share of the robot
+LEAST_UNEXPLAINED = 0.08
+# More of a robot than this must not be hidden
+MOST_HIDDEN = 0.8
 # What covers less of the picture, or differs less from what is behind it, is not seen
 LEAST_COVERED, LEAST_VISIBLE = 0.002, 0.1
 # Where the robot is bright the picture must be brighter, by so much of the difference; more before others than plain ones
 LEAST_CONTRAST, LEAST_CONTRAST_BEFORE_OTHERS = 0.15, 0.5
 # More of the robot than this share must not be unexplained: before a plain background, and before others, which hide much
-LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS, OTHER_BACKGROUND = 0.45, 0.15, 12.0
+LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS = 0.45, 0.15
+# A background is another than a plain one where it is as noisy, or where so much of the picture is unexplained
+OTHER_BACKGROUND, OTHER_THINGS = 12.0, 0.08
 # 90 % of Laplace's distribution lie within this many scales
 LAPLACE_90 = math.log(10)
 # Found on random poses: stated widths are so many times what is left, and at least what drawing itself leaves, in levels
-WIDTH, DRAWN_WIDTH = 4.0, 6.5
+WIDTH, SHARP_WIDTH, DRAWN_WIDTH = 4.5, 2.2, 6.5
+# What is left where the background is less noisy is alike in pixels side by side: widths are so many times larger at most
+LARGEST_STRUCTURE = 3.0
 # So many times more where the camera is unknown too
 MOVED_WIDTH = 1.3
 # A joint is hidden where a picture like this tells it no better, in rad
@@ -153,29 +161,44 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
     rng = np.random.default_rng(0)
     scale = 1.0 if max(target.height, target.width) <= ENOUGH * COARSE else COARSE / max(target.height, target.width)
     reduced = target.reduced(*(max(SMALLEST, round(side * scale)) for side in (target.height, target.width)))
-    coarse, left = Search(unknowns, reduced, rng), LEFT if reduced is target else LEFT_REDUCED
-    fit = coarse.run(unknowns.estimate, COARSE_STAGES, PLAIN_LIGHT, None)
+    is_small, left = reduced is target, LEFT if reduced is target else LEFT_REDUCED
+    coarse, stages = Search(unknowns, reduced, rng), COARSE_STAGES if is_small else ROUGH_STAGES
+    fit = coarse.run(unknowns.estimate, stages, PLAIN_LIGHT)
+    color = None if _is_explained(coarse, fit, left) else reduced.in_front(fit.background)
+    if color is not None:
+        target, reduced = target.without(color), reduced.without(color)
+        coarse = Search(unknowns, reduced, rng)
+        fit = coarse.run(unknowns.estimate, stages, PLAIN_LIGHT)
     for _ in range(N_RESTARTS):
-        if fit.noise < max(left, NOISY * fit.background.noise):
+        if _is_explained(coarse, fit, left):
             break
         soft = coarse.softened(fit)
         if soft.photometry.softness != fit.photometry.softness:
-            fit = coarse.run(fit.x, COARSE_STAGES[1:], soft.photometry, None)
+            fit = coarse.run(fit.x, stages[1:], soft.photometry)
             continue
-        for start in coarse.others(fit):
-            other = coarse.run(start, COARSE_STAGES, fit.photometry, None)
-            # Not the cost: where a bar hides the robot, one in the bar's colours explains more
-            if other.noise < fit.noise:
-                fit = other
-    if reduced is target:
+        others = [coarse.run(start, stages, fit.photometry) for start in coarse.others(fit)]
+        # Not the cost: where a bar hides the robot, one in the bar's colours explains more
+        fit = min(fit, *others, key=lambda other: other.noise)
+    if is_small:
+        if fit.noise > EXPLAINING:
+            return coarse, coarse, fit, coarse.run(fit.x, SHARP_STAGES, fit.photometry, normal=fit.normal)
         return coarse, coarse, fit, fit
     search = Search(unknowns, target, rng)
-    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), None)
+    finer = fit.normal * (target.height / reduced.height) ** 3
+    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), normal=finer)
     if fine.noise > max(LEFT_REDUCED, NOISY * fine.background.noise):
         soft = search.softened(fine)
         if soft.photometry.softness:
-            fine = search.run(fine.x, FINE_STAGES, soft.photometry, None)
-    return coarse, search, fit, fine
+            fine = search.run(fine.x, FINE_STAGES, soft.photometry, normal=fine.normal)
+    return coarse, search, fit, search.averaged(fine, FINE_STAGES[0]) if target.is_reduced else fine
+
+
+def _is_explained(search: Search, fit: Fit, left: float) -> bool:
+    """Whether so little is left unexplained that other poses need not be tried."""
+    if fit.noise < max(left, NOISY * fit.background.noise):
+        return True
+    covered, wrong, _, others, _ = search.explained(fit)
+    return wrong + others < LEAST_UNEXPLAINED * covered
 
 
 def _reading(
@@ -188,15 +211,22 @@ def _reading(
     estimate: npt.NDArray[np.floating],
 ) -> Reading:
     env = unknowns.env
-    covered, wrong, without, _ = coarse.explained(replace(first, x=fit.x))
+    covered, wrong, without, others, hidden = coarse.explained(replace(first, x=fit.x))
     residual = min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
     qpos = unknowns.joints(fit.x).copy()
     spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
-    width = math.hypot(WIDTH * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
+    # What is left is no noise where the background has less
+    structure = min(max(fit.noise / (NOISY * fit.background.noise), 1.0), LARGEST_STRUCTURE)
+    factor = WIDTH if fit.n_blurs else SHARP_WIDTH
+    width = math.hypot(factor * structure * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
     half_width = width * spread
     named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
     seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
-    reason = _reason(fit, residual, covered / coarse.target.is_known.size, without / max(covered, 1e-9))
+    n_pixels = coarse.target.is_known.size
+    is_plain = fit.background.noise < OTHER_BACKGROUND and others < OTHER_THINGS * n_pixels
+    reason = _reason(fit, is_plain, residual, covered / n_pixels, without / max(covered, 1e-9))
+    if hidden > MOST_HIDDEN * (covered + hidden):
+        reason = "most of the robot is hidden, or beyond the picture"
     if reason:
         half_width = np.maximum(half_width, LAPLACE_90 * unknowns.scales[: len(qpos)])
     half_width = np.minimum(half_width, (unknowns.high - unknowns.low)[: len(qpos)] / 2)
@@ -214,18 +244,18 @@ def _reading(
     )
 
 
-def _reason(fit: Fit, residual: float, covered: float, visible: float) -> str:
+def _reason(fit: Fit, is_plain: bool, residual: float, covered: float, visible: float) -> str:
     """
     Says why a picture is not one of the robot; empty where it is.
 
     :param fit: The pose that fits best
+    :param is_plain: Whether there is hardly anything else in it
     :param residual: How much of the robot in that pose is not as it should be
     :param covered: Which share of the picture it covers
     :param visible: Which share of it differs from the background
     """
     if covered < LEAST_COVERED or visible < LEAST_VISIBLE:
         return "nothing of the robot can be seen"
-    is_plain = fit.background.noise < OTHER_BACKGROUND
     if fit.photometry.contrast < (LEAST_CONTRAST if is_plain else LEAST_CONTRAST_BEFORE_OTHERS):
         return "what is bright of the robot is not bright in the picture"
     if residual > (LARGEST_RESIDUAL if is_plain else LARGEST_RESIDUAL_BEFORE_OTHERS):
