@@ -161,7 +161,7 @@ class Search:
         around = np.concatenate((drawn, self.draw(np.vstack((x + basis, x - basis)) if is_both else x + basis)))
         box = box_of(around, margin)
         out, weights, cost, rest = self._weighed(around, box, stage.n_blurs, stage.cutoff, photometry, background)
-        changes = (out[1 : n + 1] - out[n + 1 : -1]) / 2 if is_both else out[1:-1]
+        changes = np.float32(0.5) * (out[1 : n + 1] - out[n + 1 : -1]) if is_both else out[1:-1]
         inverse = np.linalg.inv(basis)
         for _ in range(1 if is_both else stage.n_steps):
             noise, normal, slope = self._equations(out[0], changes, weights, rest, x, basis)
@@ -207,8 +207,8 @@ class Search:
         box = box_of(pictures, stage.n_blurs + fit.photometry.softness + 1)
         out, weights, cost, rest = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, fit.photometry, fit.background)
         ahead, back = out[1 : n + 1], out[n + 1 : 2 * n + 1]
-        mean = out[0] - (ahead.sum(axis=0) + back.sum(axis=0)) / (2 * n + 1)
-        _, normal, slope = self._equations(mean, (ahead - back) / 2, weights, rest, x, basis)
+        mean = out[0] - np.asarray((ahead.sum(axis=0) + back.sum(axis=0)) / (2 * n + 1), np.float32)
+        _, normal, slope = self._equations(mean, np.float32(0.5) * (ahead - back), weights, rest, x, basis)
         step = _solved(normal, slope, DAMPINGS[0]) @ basis
         return replace(fit, x=self.unknowns.clipped(x + np.clip(step, -FIRST_EPS, FIRST_EPS)), cost=cost)
 
