@@ -50,7 +50,7 @@ FIRST_EPS, SMALLEST_EPS, LARGEST_EPS = math.radians(1.5), math.radians(0.05), ma
 LARGEST_STEP = math.radians(10)
 # What is left unexplained where the pose is exact, in levels
 EXACT = 0.05
-# Where less is left, only the longest step is tried
+# Where less is left in blurred pictures, only the longest step is tried, and one that does not pay is the last
 EXPLAINING = 1.0
 # Pictures are so soft at most, see Photometry
 N_SOFTNESS = 6
@@ -167,7 +167,8 @@ class Search:
             noise, normal, slope = self._equations(out[0], changes, weights, rest, x, basis)
             whole = inverse @ normal @ inverse.T
             fit = Fit(x, cost, whole, np.diag(whole) - self._prior(x, noise), noise, photometry, background, stage.n_blurs)
-            dampings = DAMPINGS if noise > EXPLAINING or is_both else DAMPINGS[:1]
+            is_careful = noise > EXPLAINING or stage.n_blurs < 2 or is_both
+            dampings = DAMPINGS if is_careful else DAMPINGS[:1]
             steps = np.array([_solved(normal, slope, damping) @ basis for damping in dampings])
             longest = np.abs(steps).max(axis=1, keepdims=True)
             candidates = self.unknowns.clipped(x + steps * np.minimum(1.0, LARGEST_STEP / np.maximum(longest, 1e-9)))
