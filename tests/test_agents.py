@@ -339,6 +339,29 @@ def test_one_that_sees_its_goal_is_told_what_was_read_by_drawing(make_model, mon
     env.close()
 
 
+def test_one_that_sees_itself_is_shown_what_was_read(make_model, monkeypatch):
+    agent = Agent(make_model(PixelPolicy))
+    env = gym.make("MimicReacherPlanePixels-v0", render_mode="rgb_array")
+    observation, _ = env.reset(seed=3)
+    goal, seen = Goals.of(env).desired, []
+    act = Agent.act
+
+    def listening(agent, observation, memory=None, shown_goal=None):
+        seen.append((observation[keys.DESIRED_IMAGE], shown_goal))
+        return act(agent, observation, memory, shown_goal)
+
+    monkeypatch.setattr(Agent, "act", listening)
+    monkeypatch.setattr(agent.translator, "predict_with_scales", lambda _: (goal[:2] + 0.02, np.full(2, 0.05)))
+    darker = (0.8 * observation[keys.DESIRED_IMAGE]).astype(np.uint8)
+    list(follow(agent, env, observation, darker, 1))
+    list(imitate(agent, env, [darker], n_steps=1))
+    for picture, shown_goal in seen:
+        assert shown_goal is None
+        # In the light that its eye knows, and where the target is
+        assert np.abs(picture.astype(float) - observation[keys.DESIRED_IMAGE]).mean() < 0.5
+    env.close()
+
+
 def test_an_agent_without_translator_cannot_imitate(make_env):
     model = PPO("MultiInputPolicy", make_env(PLANE_STATE), device="cpu")
     with pytest.raises(NoTranslatorError, match="id with pictures"):

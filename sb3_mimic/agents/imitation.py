@@ -129,9 +129,13 @@ def follow(
     translator, layout = agent.translator, Goals.of(env).layout
     shown = _as_seen(translator, picture)
     if estimate is None and refine and is_drawn(env, translator):
-        estimate = read(agent, env, picture).view
+        reading = read(agent, env, picture)
+        estimate = reading.view
+        if _sees_itself(agent):
+            shown = _drawn(env, reading)
     # One that only sees its goal is told what it would see, where that is all that it reads
-    is_told = estimate is not None and not agent.reads_goal and len(estimate) >= translator.state_dim
+    can_be_told = not agent.reads_goal and not _sees_itself(agent)
+    is_told = can_be_told and estimate is not None and len(estimate) >= translator.state_dim
     reader = PictureReader(translator, shown, layout) if estimate is None else None
     memory = None
     for _ in range(n_steps):
@@ -227,6 +231,8 @@ def imitate(
         estimate = goals.desired if len(pose) < goals.layout.dim else pose
         left = caption(enlarge(picture, PICTURE_SIZE), "picture")
         frames: list[Picture] = []
+        if reading is not None and reading.is_readable and _sees_itself(agent):
+            small = _drawn(env, reading)
         # What is no picture of the robot is left to the eyes of one that sees
         known = reading.view if reading is not None and (agent.reads_goal or reading.is_readable) else None
         for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine, known)):
@@ -298,6 +304,17 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
     layout_read(env, translator.state_dim)
     warn_of_renderer(agent, env)
     return goals
+
+
+def _sees_itself(agent: Agent) -> bool:
+    """Whether an agent reads its own pose and its goal with one eye: it misreads both alike, and so nearly not at all."""
+    return not agent.reads_goal and keys.IMAGE in agent.needed_keys
+
+
+def _drawn(env: gym.Env[Any, Any], reading: Reading) -> Picture:
+    """Takes the photograph that an eye knows best of a pose that was read."""
+    photograph: Picture = env.unwrapped.photographs(reading.qpos)  # type: ignore[attr-defined]
+    return photograph
 
 
 def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
