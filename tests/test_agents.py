@@ -313,49 +313,57 @@ def test_one_that_sees_its_goal_may_be_told_what_the_picture_shows(policy, n_sta
     env.close()
 
 
-def test_one_that_sees_its_goal_is_told_what_was_read_by_drawing(make_model, monkeypatch):
-    agent = Agent(make_model(FusedPolicy))
-    env = gym.make("MimicReacherPlaneFused-v0", render_mode="rgb_array")
-    observation, _ = env.reset(seed=3)
-    goal, told = Goals.of(env).desired, []
-    act = Agent.act
+@pytest.fixture
+def acted_on(monkeypatch):
+    """The picture that is shown to an agent, and what it is told of it, of each action"""
+    acted_on, act = [], Agent.act
 
     def listening(agent, observation, memory=None, shown_goal=None):
-        told.append(shown_goal)
+        acted_on.append((observation[keys.DESIRED_IMAGE], shown_goal))
         return act(agent, observation, memory, shown_goal)
 
     monkeypatch.setattr(Agent, "act", listening)
+    return acted_on
+
+
+def test_one_that_sees_its_goal_is_told_what_was_read_by_drawing(make_model, monkeypatch, acted_on):
+    agent = Agent(make_model(FusedPolicy))
+    env = gym.make("MimicReacherPlaneFused-v0", render_mode="rgb_array")
+    observation, _ = env.reset(seed=3)
+    goal = Goals.of(env).desired
     monkeypatch.setattr(agent.translator, "predict_with_scales", lambda _: (goal + 0.02, np.full(goal.shape, 0.05)))
     picture = observation[keys.DESIRED_IMAGE]
     steps = list(follow(agent, env, observation, picture, 2))
     steps += list(follow(agent, env, observation, picture, 2, refine=False))
+    told = [shown_goal for _, shown_goal in acted_on]
     assert told[2:] == [None, None]
     for shown, step in zip(told[:2], steps, strict=False):
         np.testing.assert_allclose(shown, goal, atol=0.005)
         np.testing.assert_array_equal(step.estimate, shown)
     ((imitation),) = imitate(agent, env, [picture], n_steps=1)
-    np.testing.assert_allclose(told[-1], goal, atol=0.005)
+    np.testing.assert_allclose(acted_on[-1][1], goal, atol=0.005)
     assert imitation.reading is not None
+    # What is no picture of the robot is left to its own eyes
+    white = np.full_like(picture, 255)
+    list(imitate(agent, env, [white], n_steps=1, force=True))
+    list(follow(agent, env, observation, white, 1))
+    for shown, shown_goal in acted_on[-2:]:
+        assert shown_goal is None
+        np.testing.assert_array_equal(shown, white)
     env.close()
 
 
-def test_one_that_sees_itself_is_shown_what_was_read(make_model, monkeypatch):
+def test_one_that_sees_itself_is_shown_what_was_read(make_model, monkeypatch, acted_on):
     agent = Agent(make_model(PixelPolicy))
     env = gym.make("MimicReacherPlanePixels-v0", render_mode="rgb_array")
     observation, _ = env.reset(seed=3)
-    goal, seen = Goals.of(env).desired, []
-    act = Agent.act
-
-    def listening(agent, observation, memory=None, shown_goal=None):
-        seen.append((observation[keys.DESIRED_IMAGE], shown_goal))
-        return act(agent, observation, memory, shown_goal)
-
-    monkeypatch.setattr(Agent, "act", listening)
+    goal = Goals.of(env).desired
     monkeypatch.setattr(agent.translator, "predict_with_scales", lambda _: (goal[:2] + 0.02, np.full(2, 0.05)))
     darker = (0.8 * observation[keys.DESIRED_IMAGE]).astype(np.uint8)
     list(follow(agent, env, observation, darker, 1))
     list(imitate(agent, env, [darker], n_steps=1))
-    for picture, shown_goal in seen:
+    assert len(acted_on) == 2
+    for picture, shown_goal in acted_on:
         assert shown_goal is None
         # In the light that its eye knows, and where the target is
         assert np.abs(picture.astype(float) - observation[keys.DESIRED_IMAGE]).mean() < 0.5

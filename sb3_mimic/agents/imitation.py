@@ -129,10 +129,7 @@ def follow(
     translator, layout = agent.translator, Goals.of(env).layout
     shown = _as_seen(translator, picture)
     if estimate is None and refine and is_drawn(env, translator):
-        reading = read(agent, env, picture)
-        estimate = reading.view
-        if _sees_itself(agent):
-            shown = _drawn(env, reading)
+        estimate, shown = _understood(agent, env, read(agent, env, picture), shown)
     # One that only sees its goal is told what it would see, where that is all that it reads
     can_be_told = not agent.reads_goal and not _sees_itself(agent)
     is_told = can_be_told and estimate is not None and len(estimate) >= translator.state_dim
@@ -231,11 +228,10 @@ def imitate(
         estimate = goals.desired if len(pose) < goals.layout.dim else pose
         left = caption(enlarge(picture, PICTURE_SIZE), "picture")
         frames: list[Picture] = []
-        if reading is not None and reading.is_readable and _sees_itself(agent):
-            small = _drawn(env, reading)
-        # What is no picture of the robot is left to the eyes of one that sees
-        known = reading.view if reading is not None and (agent.reads_goal or reading.is_readable) else None
-        for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine, known)):
+        known = None
+        if reading is not None:
+            known, small = _understood(agent, env, reading, small)
+        for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine and not drawn, known)):
             observation = step.observation
             if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
                 frame = np.hstack((left, caption(_square(env.render()), "robot")))
@@ -311,10 +307,20 @@ def _sees_itself(agent: Agent) -> bool:
     return not agent.reads_goal and keys.IMAGE in agent.needed_keys
 
 
-def _drawn(env: gym.Env[Any, Any], reading: Reading) -> Picture:
-    """Takes the photograph that an eye knows best of a pose that was read."""
-    photograph: Picture = env.unwrapped.photographs(reading.qpos)  # type: ignore[attr-defined]
-    return photograph
+def _understood(agent: Agent, env: gym.Env[Any, Any], reading: Reading, picture: Picture) -> tuple[Pose | None, Picture]:
+    """
+    Decides what an agent makes of a picture that was read by drawing.
+
+    :param agent: The agent
+    :param env: The environment
+    :param reading: What was read
+    :param picture: The picture, as the agent's translator takes it
+    :return: What it is to know, and the picture it is to see. What is no picture of the robot is left to the eyes of one that
+        sees its goal; one that sees itself too is shown what was read as its eye knows it best
+    """
+    if not agent.reads_goal and not reading.is_readable:
+        return None, picture
+    return reading.view, env.unwrapped.photographs(reading.qpos) if _sees_itself(agent) else picture  # type: ignore[attr-defined]
 
 
 def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
