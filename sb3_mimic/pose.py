@@ -12,8 +12,8 @@ import numpy.typing as npt
 # A pose is reached when its worst key point is closer than this (in m)
 SUCCESS_DISTANCE = 0.05
 
-#: Names of the parts of a robot's pose
-JOINTS, POINTS = "joints", "points"
+#: Names of the parts of a robot's pose, and of things that it moves
+JOINTS, POINTS, OBJECT = "joints", "points", "object"
 # Joints can be pushed a little beyond their limits, and further at high speed: scaled angles are clipped to this
 JOINT_BOUND = 2.0
 # Key points of arms and humanoids are nearer to the origin than this, in m

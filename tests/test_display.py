@@ -170,7 +170,7 @@ def test_the_viewer_shows_robot_and_target():
 
     env = gym.make("MimicReacher3D-v0").unwrapped
     env.reset(seed=0)
-    viewer = RobotViewer(env.robot.body, env.camera, gui=False)
+    viewer = RobotViewer(env.robot, env.camera, gui=False)
     camera = Camera(env.camera.eye, env.camera.target, env.camera.up, env.camera.fov, 128, 128)
     target = env.robot.qpos + 0.5
     viewer.show(env.robot.qpos, env.robot.qpos)

@@ -21,10 +21,7 @@ from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
-from sb3_mimic.pose import JOINTS, POINTS
 
-# PyBullet lets no joint turn faster, in rad/s
-MAX_VELOCITY = 100.0
 # What the info of each step holds, whatever the reward
 ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
 
@@ -68,14 +65,11 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
             )
         self.reward = reward
         self.observation_keys = observation_keys
-        joints, points = goal.layout[JOINTS], goal.layout[POINTS]
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
-        bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
-        high = np.array(bounds, np.float32)
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
         every_space: dict[str, spaces.Space[Any]] = {
-            keys.OBSERVATION: spaces.Box(-high, high),
+            keys.OBSERVATION: spaces.Box(-goal.bounds, goal.bounds),
             keys.ACHIEVED_GOAL: pose,
             keys.DESIRED_GOAL: pose,
             keys.IMAGE: picture,
@@ -118,7 +112,7 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
             self.goal.place(options["desired_goal"])
         self._adopt_target(options.get("desired_image"))
 
-        self.goal.randomise(self.np_random)
+        self.goal.begin(self.np_random, self._desired)
         self._achieved = self.goal.measure()
         self._look()
         if self.render_mode == "human":
@@ -237,10 +231,10 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         self.robot.load()
 
     def _open_window(self) -> RobotViewer:
-        return RobotViewer(self.robot.body, self.camera)
+        return RobotViewer(self.robot, self.camera)
 
     def _show(self, window: RobotViewer) -> None:
-        window.show(self.robot.qpos, self.pose_layout.joints(self._desired))
+        window.show(self.robot.qpos, self.goal.qpos_of(self._desired))
 
     def _adopt_target(self, image: npt.NDArray[np.uint8] | None) -> None:
         """Makes the scene as it is the target, and photographs it unless an image of it is given."""
@@ -259,23 +253,16 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
 
     def _picture(self) -> npt.NDArray[np.uint8]:
         """Returns the robot with its target as a translucent ghost, seen as in its own pictures, shape (480, 480, 3)."""
-        return self.eye.show(self.pose_layout.joints(self._desired), PICTURE_SIZE)
+        return self.eye.show(self.goal.qpos_of(self._desired), PICTURE_SIZE)
 
     def _observe(self) -> Observation:
         return {key: PARTS[key](self) for key in self.observation_keys}
-
-    def _state(self) -> npt.NDArray[np.float32]:
-        """Returns the robot's own state: cosines and sines of its angles, velocities, key points."""
-        robot = self.robot
-        # Plain numbers: several times faster than small arrays
-        qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
-        return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
 
 
 # By its name, what is observed or what a reward may ask for, as it is now. All are copies or made anew for each step:
 # whoever keeps or changes an observation keeps and changes only that one.
 PARTS: dict[str, Callable[[MimicEnv], Any]] = {
-    keys.OBSERVATION: MimicEnv._state,
+    keys.OBSERVATION: lambda env: env.goal.observe(),
     keys.ACHIEVED_GOAL: lambda env: env._achieved.copy(),
     keys.DESIRED_GOAL: lambda env: env._desired.copy(),
     keys.IMAGE: lambda env: env._image,

@@ -94,7 +94,7 @@ class PhotographedEnv(BaseEnv[WindowT]):
         :raises ClosedEnvError: After :meth:`close`
         """
         self.simulation.check_open()
-        return self.eye.target_photograph(self.pose_layout.joints(self._desired), height, with_coverage)
+        return self.eye.target_photograph(self.goal.qpos_of(self._desired), height, with_coverage)
 
     def pose_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """
@@ -152,7 +152,7 @@ class PhotographedEnv(BaseEnv[WindowT]):
     @property
     def joint_names(self) -> tuple[str, ...]:
         """Names of the joints, in the order of a pose"""
-        return tuple(self.robot.body.joints)
+        return self.robot.joint_names
 
     @property
     def achieved_goal(self) -> npt.NDArray[np.float32]:

@@ -5,7 +5,6 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.compositing import GHOST_OPACITY
-from sb3_mimic.envs.world.body import Body
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.walker import Walker
@@ -15,18 +14,18 @@ class RobotViewer:
     """
     A window with a robot, and its target as a ghost.
 
-    :param body: The robot to show
+    :param robot: The robot to show
     :param camera: Where to look at it from
     :param gui: Whether to open the window; without, all else happens unseen
     """
 
-    def __init__(self, body: Body, camera: Camera, gui: bool = True):
+    def __init__(self, robot: Robot, camera: Camera, gui: bool = True):
         self._simulation = Simulation(gui=gui)
         if gui:
             camera.point_window(self._simulation)
-        self._ghost = Robot(self._simulation, body)
+        self._ghost = robot.twin(self._simulation)
         self._ghost.fade(GHOST_OPACITY)
-        self._robot = Robot(self._simulation, body)
+        self._robot = robot.twin(self._simulation)
 
     def show(self, qpos: npt.NDArray[np.floating], target: npt.NDArray[np.floating]) -> None:
         """

@@ -8,23 +8,34 @@ from collections.abc import Mapping, Sequence
 from sb3_mimic.envs.models.urdf_file import HINGES, FloatArray, Joint, Limits, UrdfFile, resting
 
 
-def prepared(file: UrdfFile, driven: Sequence[str], limits: Mapping[str, Limits], posture: Mapping[str, float]) -> str:
+def prepared(
+    file: UrdfFile,
+    driven: Sequence[str],
+    limits: Mapping[str, Limits],
+    posture: Mapping[str, float],
+    has_contacts: bool = False,
+) -> str:
     """
     Writes the robot down as it is simulated. Meshes are named by their absolute paths; joints that are not driven
-    are fixed; nothing touches anything; links without an inertia weigh nothing; PyBullet's damping, which makes
+    are fixed; nothing touches anything, unless it is to; links without an inertia weigh nothing; PyBullet's damping, which makes
     light links unstable, is left out.
 
     :param file: The robot; it stays as it is
     :param driven: Names of the driven joints
     :param limits: Limits of driven joints that are not to be the file's own, in rad or m
     :param posture: Where joints that are not driven are held, in rad or m; 0, or the limit next to it, by default
+    :param has_contacts: Whether its links touch things
     :return: The text of a URDF
     """
     tree = copy.deepcopy(file.tree)
     tree.attrib.setdefault("name", "robot")
     for link in tree.findall("link"):
         for collision in link.findall("collision"):
-            link.remove(collision)
+            if not has_contacts:
+                link.remove(collision)
+                continue
+            for mesh in collision.iterfind("geometry/mesh"):
+                mesh.set("filename", file.find_mesh(mesh.get("filename", "")))
         inertial = _child(link, "inertial")
         _child(inertial, "mass", value="0")
         _child(inertial, "inertia", **{f"i{axes}": "0" for axes in ("xx", "xy", "xz", "yy", "yz", "zz")})

@@ -1,5 +1,7 @@
 """Writes the URDF of limbs from capsules and spheres: no model files."""
 
+import math
+import re
 from dataclasses import dataclass
 
 Vector = tuple[float, float, float]
@@ -46,7 +48,15 @@ class Segment:
             raise ValueError(f"Segment '{self.name}' needs at least one hinge")
 
 
-def _inertial(mass: float, inertia: Vector, offset: Vector) -> str:
+def inertial(mass: float, inertia: Vector, offset: Vector) -> str:
+    """
+    Writes how heavy a link is.
+
+    :param mass: In kg
+    :param inertia: Moments of inertia about the axes of its frame, through its centre of mass, in kg m^2
+    :param offset: Where its centre of mass is on the link, in m
+    :return: A piece of URDF
+    """
     ixx, iyy, izz = inertia
     return (
         f'<inertial><origin xyz="{offset[0]} {offset[1]} {offset[2]}"/><mass value="{mass}"/>'
@@ -93,6 +103,33 @@ def cylinder(radius: float, length: float, offset: Vector, color: Color) -> str:
     return _visual(f'<cylinder radius="{radius}" length="{length}"/>', color, origin)
 
 
+def capsule(start: Vector, end: Vector, radius: float, color: Color) -> str:
+    """
+    Writes a capsule.
+
+    :param start: Middle of the ball at one of its ends, in m
+    :param end: Middle of the other, in m
+    :param radius: In m
+    :param color: Red, green, blue, each in [0, 1]
+    :return: A piece of URDF: what a link looks like
+    """
+    x, y, z = (b - a for a, b in zip(start, end, strict=True))
+    middle = " ".join(str((a + b) / 2) for a, b in zip(start, end, strict=True))
+    origin = f'<origin xyz="{middle}" rpy="0 {math.atan2(math.hypot(x, y), z)} {math.atan2(y, x)}"/>'
+    return _visual(f'<capsule radius="{radius}" length="{math.hypot(x, y, z)}"/>', color, origin)
+
+
+def solid(look: str) -> str:
+    """
+    Writes what a link touches others with.
+
+    :param look: What it looks like
+    :return: The same, as pieces of URDF that collide
+    """
+    shapes = re.findall(r"<visual>(.*?<geometry>.*?</geometry>).*?</visual>", look)
+    return "".join(f"<collision>{shape}</collision>" for shape in shapes)
+
+
 def _visual(geometry: str, color: Color, origin: str) -> str:
     material = "_".join(f"{round(255 * c):02x}" for c in color)
     return (
@@ -121,14 +158,14 @@ def _segment(segment: Segment, parent: str, offset: Vector, yaw: float) -> str:
         if not is_last:
             # A hinge's own link, such as the turntable of a shoulder: light, but with inertia enough to be stable
             inertia = segment.mass * segment.radius**2 + segment.armature
-            body = _inertial(0.1 * segment.mass, (inertia, inertia, inertia), NO_OFFSET)
+            body = inertial(0.1 * segment.mass, (inertia, inertia, inertia), NO_OFFSET)
             parts.append(f'<link name="{child}">{body}</link>')
         parent, offset, yaw = child, NO_OFFSET, 0.0
     length, radius, mass = segment.length, segment.radius, segment.mass
     # A solid cylinder
     along = mass * radius**2 / 2 + segment.armature
     across = mass * (3 * radius**2 + length**2) / 12 + segment.armature
-    body = _inertial(mass, (along, across, across), (length / 2, 0.0, 0.0))
+    body = inertial(mass, (along, across, across), (length / 2, 0.0, 0.0))
     origin = f'<origin xyz="{length / 2} 0 0" rpy="0 1.5707963 0"/>'
     look = _visual(f'<capsule radius="{radius}" length="{length}"/>', segment.color, origin) + segment.look
     if segment.ball is not None:
@@ -164,5 +201,5 @@ def robot(name: str, *pieces: str, look: str = "") -> str:
     :param look: Pieces of URDF that say what that link looks like
     :return: The URDF's text
     """
-    base = f'<link name="base">{_inertial(1.0, (1.0, 1.0, 1.0), NO_OFFSET)}{look}</link>'
+    base = f'<link name="base">{inertial(1.0, (1.0, 1.0, 1.0), NO_OFFSET)}{look}</link>'
     return f'<?xml version="1.0"?><robot name="{name}">{base}{"".join(pieces)}</robot>'

@@ -101,9 +101,9 @@ class UrdfFile:
         #: The joint above each link
         self.above = {joint.child: joint for joint in self.joints.values()}
         self.root = self._find_root()
-        # What things touch each other with is not used
+        # What things touch each other with is looked for where it is used
         for mesh in self.tree.iterfind("link/visual/geometry/mesh"):
-            mesh.set("filename", self._find_mesh(mesh.get("filename", "")))
+            mesh.set("filename", self.find_mesh(mesh.get("filename", "")))
 
     def check_joints(self, names: Sequence[str]) -> None:
         """
@@ -289,7 +289,7 @@ class UrdfFile:
         folder = Path() if self.path is None else self.path.absolute().parent
         return [folder, *list(folder.parents)[:MAX_PARENTS]]
 
-    def _find_mesh(self, name: str) -> str:
+    def find_mesh(self, name: str) -> str:
         if PurePosixPath(name).suffix.lower() not in MESH_TYPES:
             raise BodyError(f"The mesh '{name}' of {self.name} must be one of {', '.join(MESH_TYPES)}. Convert it to one.")
         local = name.removeprefix("file://").removeprefix("model://").removeprefix("package://")

@@ -37,8 +37,8 @@ class Eye:
 
     def __init__(self, robot: Robot, camera: Camera, photographer: Photographer, ranges: SceneRandomization | None = None):
         self.robot, self.camera, self.photographer, self.ranges = robot, camera, photographer, ranges
-        # Made when people first look
-        self._stage: Stage | None = None
+        #: Where people see the robot; made when they first look, where there is none
+        self.stage: Stage | None = None
         self._ghost: Picture | None = None
         self._use(UNMOVED, UNMOVED)
 
@@ -139,10 +139,10 @@ class Eye:
         """
         view = replace(self.camera, width=size, height=size)
         n_pictures = self.robot.simulation.n_pictures
-        self._stage = self._stage or Stage.of(self.robot)
+        self.stage = self.stage or Stage.of(self.robot)
         if self._ghost is None:
             self._ghost = self._layer(target, view)
-        picture = self._stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+        picture = self.stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
         self.keep_rhythm(n_pictures)
         return picture
 

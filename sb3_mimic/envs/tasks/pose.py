@@ -1,5 +1,6 @@
 """Goals: how the scene is put into a random reachable configuration, measured, and judged."""
 
+import math
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.errors import EnvArgumentError
 from sb3_mimic.pose import JOINT_BOUND, JOINTS, POINT_BOUND, POINTS, PoseLayout, robot_pose
 
+# PyBullet lets no joint turn faster, in rad/s
+MAX_VELOCITY = 100.0
 # How much farther than it can reach by itself a robot may be pushed
 REACH_RESERVE = 1.1
 
@@ -18,13 +21,25 @@ REACH_RESERVE = 1.1
 class Goal(Protocol):
     """A goal is a state of the scene, measured by the function that measures the present state."""
 
+    #: What a goal means
     layout: PoseLayout
+    #: The largest magnitude of each number that :meth:`observe` gives, shape (n,)
+    bounds: npt.NDArray[np.float32]
 
     def randomise(self, rng: np.random.Generator) -> None:
         """Puts the scene into a random reachable configuration, at rest."""
 
+    def begin(self, rng: np.random.Generator, desired: npt.NDArray[np.floating]) -> None:
+        """Puts the scene into a random configuration that an episode starts from, at rest."""
+
     def place(self, goal: npt.NDArray[np.floating]) -> None:
         """Puts the scene into the given configuration, at rest."""
+
+    def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Returns the joint positions of that configuration, shape (n_joints,)."""
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        """Returns the state of the scene as a vector, shape (n,)."""
 
     def measure(self) -> npt.NDArray[np.float32]:
         """Returns the goal that the present scene fulfils, shape (goal_dim,)."""
@@ -48,12 +63,17 @@ class PoseGoal:
         layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints), bound)
         self.layout = PoseLayout((replace(layout[JOINTS], unit=robot.unit), layout[POINTS]))
         self._parts = pose_parts(self.layout)
-        joints = self.layout[JOINTS]
+        joints, points = self.layout[JOINTS], self.layout[POINTS]
         self._joints = list(zip(joints.offset, joints.scale, strict=True))
+        bounds = [1.0] * 2 * joints.size + [MAX_VELOCITY] * joints.size + [points.bound] * points.size
+        self.bounds = np.array(bounds, np.float32)
 
     def randomise(self, rng: np.random.Generator) -> None:
         """Puts the robot into a random pose, drawn evenly over the whole range of every joint."""
         self.robot.reset(rng.uniform(self.robot.joint_low, self.robot.joint_high))
+
+    def begin(self, rng: np.random.Generator, desired: npt.NDArray[np.floating]) -> None:
+        self.randomise(rng)
 
     def place(self, goal: npt.NDArray[np.floating]) -> None:
         """
@@ -69,6 +89,16 @@ class PoseGoal:
                 f" [-1, 1] and {self.layout[POINTS].shape[0]} key points of 3 coordinates in m. Got shape {goal.shape}: {goal}"
             )
         self.robot.reset(np.clip(self.layout.joints(goal), self.robot.joint_low, self.robot.joint_high))
+
+    def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        return np.asarray(self.layout.joints(goal), np.float64)
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        """Returns the robot's own state: cosines and sines of its angles, velocities, key points."""
+        robot = self.robot
+        # Plain numbers: several times faster than small arrays
+        qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
+        return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
 
     def measure(self) -> npt.NDArray[np.float32]:
         # Plain numbers: several times faster than small arrays, and this runs at every step

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from sb3_mimic import keys
 from sb3_mimic.envs.tasks.terms import LIMIT, Function, Weights, read_weights, registered
 from sb3_mimic.envs.tasks.walk import WALK_TERMS
-from sb3_mimic.errors import MissingInfoError
-from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE, PoseLayout
+from sb3_mimic.errors import EnvArgumentError, MissingInfoError
+from sb3_mimic.pose import JOINTS, OBJECT, POINTS, SUCCESS_DISTANCE, PoseLayout
 
 FloatArray = npt.NDArray[np.floating]
 Info = Mapping[str, Any]
@@ -25,15 +25,13 @@ class PoseParts(NamedTuple):
     """
     Where the terms find what in a pose vector.
 
-    :param joints: Where the scaled joint angles are
-    :param points: Where the key points are
-    :param n_joints: Number of joints
+    :param joints: Where the scaled joint angles are, where there are any
+    :param points: Where the key points are, or the things that are to be moved
     :param half_range: Half the range of each joint, in rad
     """
 
     joints: slice
     points: slice
-    n_joints: int
     half_range: tuple[float, ...]
 
 
@@ -43,21 +41,26 @@ class Term(NamedTuple):
 
     :param function: Of the parts of a pose, the pose after the step, the pose asked for, and the info, all as components
     :param reads: What it reads from the info
+    :param needs_joints: Whether goals must have joints
     """
 
     function: Callable[[PoseParts, Vector, Vector, Components], Scalar]
     reads: tuple[str, ...] = ()
+    needs_joints: bool = False
 
 
 def pose_parts(layout: PoseLayout) -> PoseParts:
     """
     Looks up the parts of a pose.
 
-    :param layout: Of a robot's pose
+    :param layout: Of a robot's pose, or of the things that it is to move
     :return: What the terms need to know of it, looked up once: terms run at every step
     """
-    joints, points = layout[JOINTS], layout[POINTS]
-    return PoseParts(joints.slice, points.slice, joints.size, joints.scale or (1.0,) * joints.size)
+    points = layout[POINTS if POINTS in layout else OBJECT].slice
+    if JOINTS not in layout:
+        return PoseParts(slice(0, 0), points, ())
+    joints = layout[JOINTS]
+    return PoseParts(joints.slice, points, joints.scale or (1.0,) * joints.size)
 
 
 def components(vectors: FloatArray | float) -> Any:
@@ -87,23 +90,23 @@ def joint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Co
 
 
 def keypoint_distance(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
-    """Euclidean distance over all coordinates of all key points, in m"""
+    """Euclidean distance over all coordinates of all key points, or of all things that are to be moved, in m"""
     return sum(_square(a - d) for a, d in zip(achieved[parts.points], desired[parts.points], strict=True)) ** 0.5
 
 
 def keypoint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
-    """By how much this step shortened the distance of the key points, in m"""
+    """By how much this step shortened the distance of the key points, or of the things that are to be moved, in m"""
     before = keypoint_distance(parts, info["previous_achieved_goal"], desired, info)
     return before - keypoint_distance(parts, achieved, desired, info)
 
 
 def electricity(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / parts.n_joints
+    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / len(info["efforts"])
 
 
 def sparse(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
-    """0 where every key point is within 5 cm of its target, -1 elsewhere"""
+    """0 where every key point, or thing that is to be moved, is within 5 cm of its target, -1 elsewhere"""
     differences = [a - d for a, d in zip(achieved[parts.points], desired[parts.points], strict=True)]
     is_near: Scalar = 1.0
     for x, y, z in zip(*[iter(differences)] * 3, strict=True):
@@ -113,7 +116,7 @@ def sparse(parts: PoseParts, achieved: Vector, desired: Vector, info: Components
 
 def joints_at_limits(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Fraction of the joints that are at the end of their range"""
-    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[parts.joints]) / parts.n_joints
+    return sum(1.0 * (abs(joint) > LIMIT) for joint in achieved[parts.joints]) / len(parts.half_range)
 
 
 def pixel_error(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
@@ -128,18 +131,18 @@ def pixel_progress(parts: PoseParts, achieved: Vector, desired: Vector, info: Co
 
 def stall_torque(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean squared fraction of the maximum torque: what a motor burns even when nothing moves"""
-    return sum(_square(torque) for torque in info["efforts"]) / parts.n_joints
+    return sum(_square(torque) for torque in info["efforts"]) / len(info["efforts"])
 
 
 REWARD_TERMS: dict[str, Term] = {
-    "joint_distance": Term(joint_distance),
-    "joint_progress": Term(joint_progress, ("previous_achieved_goal",)),
+    "joint_distance": Term(joint_distance, needs_joints=True),
+    "joint_progress": Term(joint_progress, ("previous_achieved_goal",), needs_joints=True),
     "keypoint_distance": Term(keypoint_distance),
     "keypoint_progress": Term(keypoint_progress, ("previous_achieved_goal",)),
     "sparse": Term(sparse),
     "electricity": Term(electricity, ("efforts", "qvel")),
     "stall_torque": Term(stall_torque, ("efforts",)),
-    "joints_at_limits": Term(joints_at_limits),
+    "joints_at_limits": Term(joints_at_limits, needs_joints=True),
     "pixel_error": Term(pixel_error, ("pixel_error",)),
     "pixel_progress": Term(pixel_progress, ("previous_pixel_error", "pixel_error")),
 }
@@ -194,6 +197,10 @@ class Reward:
         parts = dict.fromkeys((keys.ACHIEVED_GOAL, keys.DESIRED_GOAL, *INFO_PARTS, *self._vector_parts))
         self.weights, self._functions = read_weights(weights, REWARD_TERMS, tuple(parts))
         own = [(name, weight) for name, weight in self.weights.items() if name not in self._functions]
+        wrong = [name for name, _ in own if REWARD_TERMS[name].needs_joints and JOINTS not in layout]
+        if wrong:
+            usable = ", ".join(name for name, term in REWARD_TERMS.items() if not term.needs_joints)
+            raise EnvArgumentError(f"Reward term '{wrong[0]}' needs goals with joints, and here there are none. Use {usable}.")
         reads = [(name, key) for name, _ in own for key in REWARD_TERMS[name].reads]
         reads += [(name, self._source(part)) for name, function in self._functions.items() for part in function.asks]
         #: What the terms read from a step's info, and the first term that reads it

@@ -30,10 +30,17 @@ class Robot:
     :raises BodyError: When its model is missing, damaged, or lacks a named joint or link
     """
 
+    #: Whether its links touch anything
+    has_contacts = False
+
     def __init__(self, simulation: Simulation, body: Body):
         self.simulation = simulation
         self.body = body
         self.load()
+
+    def twin(self, simulation: Simulation) -> "Robot":
+        """Returns another of the kind, in another world."""
+        return Robot(simulation, self.body)
 
     def load(self) -> None:
         """
@@ -44,7 +51,8 @@ class Robot:
         simulation, body = self.simulation, self.body
         file = body.read_model()
         limits = dict(zip(body.joints, body.limits, strict=True)) if body.limits else {}
-        self._id = simulation.load(prepared(file, body.joints, limits, dict(body.posture)), name=file.name)
+        model = prepared(file, body.joints, limits, dict(body.posture), self.has_contacts)
+        self._id = simulation.load(model, name=file.name)
         joint_index, link_index = {}, {}
         for index in range(p.getNumJoints(self._id, physicsClientId=simulation.client)):
             details = p.getJointInfo(self._id, index, physicsClientId=simulation.client)
@@ -95,6 +103,11 @@ class Robot:
     def n_joints(self) -> int:
         return len(self._joints)
 
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints, in the order of their positions"""
+        return tuple(self.body.joints)
+
     def release_motors(self) -> None:
         """Turns the motors that PyBullet gives every joint into mere friction. A restored state forgets it."""
         p.setJointMotorControlArray(
@@ -117,7 +130,7 @@ class Robot:
         :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
         :param qvel: Joint velocities, shape (n_joints,), in rad/s or m/s; at rest by default
         """
-        velocities = np.zeros(self.n_joints) if qvel is None else qvel
+        velocities = np.zeros(len(self._joints)) if qvel is None else qvel
         p.resetJointStatesMultiDof(
             self._id,
             self._joints,
@@ -136,7 +149,10 @@ class Robot:
         self.qpos = np.array([state[0] for state in states])
         #: Joint velocities, shape (n_joints,), in rad/s or m/s
         self.qvel = np.array([state[1] for state in states])
-        links = p.getLinkStates(self._id, self._links, computeForwardKinematics=1, physicsClientId=client)
+        self._read_links(p.getLinkStates(self._id, self._links, computeForwardKinematics=1, physicsClientId=client))
+
+    def _read_links(self, links: Any) -> None:
+        """Reads the key points from PyBullet's states of the links that carry them."""
         #: Key points, shape (n_keypoints, 3), in m
         self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
 

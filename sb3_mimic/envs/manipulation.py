@@ -1,0 +1,106 @@
+"""Makes the environments of an arm that moves things on a table."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sb3_mimic import keys
+from sb3_mimic.envs.bodies.panda import PANDA, PANDA_MESH
+from sb3_mimic.envs.mimic_env import MimicEnv
+from sb3_mimic.envs.models.kinematics import Kinematics
+from sb3_mimic.envs.sight.camera import Camera
+from sb3_mimic.envs.sight.photographer import MeshPhotographer, RayCaster
+from sb3_mimic.envs.sight.randomization import SceneRandomization
+from sb3_mimic.envs.sight.scene import Scene
+from sb3_mimic.envs.sight.stage import Stage
+from sb3_mimic.envs.tasks.demonstrations import demonstrate
+from sb3_mimic.envs.tasks.manipulation import TASKS, ManipulationGoal, ManipulationTask
+from sb3_mimic.envs.tasks.rewards import Reward
+from sb3_mimic.envs.tasks.terms import Weights
+from sb3_mimic.envs.world.arm_control import ArmJoints, EndEffector
+from sb3_mimic.envs.world.blocks import Table
+from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.workbench import Workbench
+from sb3_mimic.errors import EnvArgumentError
+
+# 25 decisions a second; blocks are held by friction, which wants short steps
+TIMESTEP, N_SUBSTEPS = 0.005, 8
+MODELS = {"primitives": PANDA, "mesh": PANDA_MESH}
+CONTROLS = {"end_effector": EndEffector, "joints": ArmJoints}
+SPARSE, DENSE = {"sparse": 1.0}, {"keypoint_distance": -1.0}
+# Where people see it: the table's top lies on the floor
+STAGE = Stage(floor=-Table().thickness, middle=(0.45, 0.0, 0.25), radius=0.8)
+
+
+class ManipulationEnv(MimicEnv):
+    """An arm that is asked, by a vector and by a picture, to bring things to where they shall be. See :class:`MimicEnv`."""
+
+    goal: ManipulationGoal
+    metadata = {**MimicEnv.metadata, "render_fps": round(1 / (TIMESTEP * N_SUBSTEPS))}  # noqa: RUF012
+
+    def demonstrate(self) -> npt.NDArray[np.float32]:
+        """
+        Acts as a demonstrator would, from where things are; see :func:`~sb3_mimic.envs.tasks.demonstrations.demonstrate`.
+
+        :return: An action, shape of the action space, for the next step
+        :raises EnvArgumentError: When the joints are driven
+        """
+        return demonstrate(self.goal, self._desired)
+
+
+def manipulation_env(
+    task: ManipulationTask | str,
+    observation_keys: tuple[str, ...] = keys.STATE_KEYS,
+    reward_weights: Weights | None = None,
+    control: str = "end_effector",
+    model: str = "primitives",
+    render_mode: str | None = None,
+    scene_randomization: SceneRandomization | Mapping[str, Any] | bool | None = None,
+    held_starts: float = 0.0,
+    near_goals: float = 0.0,
+) -> ManipulationEnv:
+    """
+    Makes an environment that asks Franka's Panda to move things on a table.
+
+    :param task: What is asked for, or the name of one of ours
+    :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
+    :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`; by default 0 where the goal is met and -1 elsewhere
+    :param control: ``"end_effector"``: an action is the way of the hand; ``"joints"``: those of the arm's joints
+    :param model: ``"primitives"``: capsules and boxes, or ``"mesh"``: the robot's own looks, drawn thirty times slower
+    :param render_mode: ``"human"``, ``"rgb_array"`` or None
+    :param scene_randomization: How far camera and light are moved at each reset, see :func:`~sb3_mimic.envs.make.pose_env`
+    :param held_starts: In how many episodes the first block is in the hand at the start, a help in learning
+    :param near_goals: In how many episodes the goal is near to the first block, a help in learning
+    :return: The environment
+    :raises EnvArgumentError: When an argument has a value that is not allowed
+    """
+    found = _chosen(TASKS, task, "task") if isinstance(task, str) else task
+    found = replace(found, held_starts=held_starts, near_goals=near_goals)
+    body = replace(_chosen(MODELS, model, "model"), control=_chosen(CONTROLS, control, "control")(grips=found.grips))
+    randomization = SceneRandomization.of(scene_randomization)
+    simulation = Simulation(TIMESTEP, N_SUBSTEPS)
+    bench = Workbench(simulation, body, found.blocks, found.table)
+    goal = ManipulationGoal(bench, found)
+    reward = Reward(SPARSE if reward_weights is None else reward_weights, goal.layout)
+    camera = Camera.of(found.camera)
+    photographer: RayCaster | MeshPhotographer = MeshPhotographer(bench, camera)
+    if model == "primitives":
+        file = bench.drawn_model()
+        photographer = RayCaster(bench, camera, Scene(file, Kinematics(file, bench.joint_names)))
+    shown = tuple(observation_keys)
+    env = ManipulationEnv(simulation, bench, goal, reward, camera, photographer, shown, render_mode, randomization)
+    env.eye.stage = STAGE
+    return env
+
+
+# Gymnasium asks the entry point which render modes there are, and so for rgb_array_list
+manipulation_env.metadata = ManipulationEnv.metadata  # type: ignore[attr-defined]
+
+
+def _chosen(known: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in known:
+        raise EnvArgumentError(f"Unknown {what} {name!r}. Known: {', '.join(known)}.")
+    return known[name]
