@@ -211,7 +211,7 @@ def imitate(
         reading, half_width = None, None
         if drawn:
             reading = read(agent, env, picture)
-            pose, half_width = reading.pose, reading.half_width
+            pose, half_width = reading.pose[: goals.layout.dim], reading.half_width
             if not reading.is_readable and not force:
                 if on_unreadable is None:
                     raise UnreadablePictureError(unreadable(env, f"Picture {number}", reading, "force=True"))

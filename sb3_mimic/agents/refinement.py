@@ -64,7 +64,7 @@ class Reading:
     """
     Describes what was read in a picture.
 
-    :param pose: The pose, shape (dim,)
+    :param pose: The pose, shape (dim,), and after it all else that the picture shows, where a pose is not all of it
     :param qpos: Its joint positions, shape (n_joints,), in rad, or m for slides
     :param half_width: How sure each of them is: 90 % of the true ones lie within so much, shape (n_joints,), in rad or m
     :param residual: How much of the robot in that pose the picture does not show: 0 where every pixel is as drawn, 1 where
@@ -141,7 +141,7 @@ def refine(
             f"To look again at what was read, {env} needs {' and '.join(missing)}. Do without: refine=False"
         )
     bare: Any = env.unwrapped
-    layout: PoseLayout = bare.pose_layout
+    layout = scene_layout_of(bare)
     n_joints = layout[JOINTS].size
     estimate = np.asarray(estimate)
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -263,10 +263,17 @@ def _reason(fit: Fit, is_plain: bool, residual: float, covered: float, visible: 
     return ""
 
 
+def scene_layout_of(env: Any) -> PoseLayout:
+    """Returns what a pose of an environment's means, and all else that its pictures show, where a pose is not all of it."""
+    layout: PoseLayout = getattr(env, "scene_layout", None) or env.pose_layout
+    return layout
+
+
 def _pose(env: Any, layout: PoseLayout, qpos: FloatArray, estimate: npt.NDArray[np.floating]) -> Pose:
     """Returns the pose vector of joint positions; where the environment cannot tell the rest of it, that is as it was read."""
-    if hasattr(env, "pose_of"):
-        return np.asarray(env.pose_of(qpos), np.float32)
+    for tell in ("scene_of", "pose_of"):
+        if hasattr(env, tell):
+            return np.asarray(getattr(env, tell)(qpos), np.float32)
     joints = layout[JOINTS]
     pose = np.zeros(layout.dim, np.float32)
     pose[: len(estimate)] = estimate[: layout.dim]
@@ -281,7 +288,7 @@ def _missing(env: gym.Env[Any, Any]) -> list[str]:
     if not missing and layer_with(env, "pose_layout") is not bare:
         # What it shows are not photographs of its robot alone
         missing = ["pictures and poses of its own, not of a wrapper"]
-    if not missing and JOINTS not in bare.pose_layout:  # type: ignore[attr-defined]
+    if not missing and JOINTS not in scene_layout_of(bare):
         missing = ["joints in its pose_layout"]
     return missing
 

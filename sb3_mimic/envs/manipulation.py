@@ -10,18 +10,21 @@ import numpy.typing as npt
 from sb3_mimic import keys
 from sb3_mimic.envs.bodies.panda import PANDA, PANDA_MESH
 from sb3_mimic.envs.mimic_env import MimicEnv
+from sb3_mimic.envs.models import urdf
 from sb3_mimic.envs.models.kinematics import Kinematics
+from sb3_mimic.envs.models.urdf_file import UrdfFile
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.photographer import MeshPhotographer, RayCaster
 from sb3_mimic.envs.sight.randomization import SceneRandomization
 from sb3_mimic.envs.sight.scene import Scene
-from sb3_mimic.envs.sight.stage import Stage
+from sb3_mimic.envs.sight.stage import Layer, Stage, layer_of
 from sb3_mimic.envs.tasks.demonstrations import demonstrate
 from sb3_mimic.envs.tasks.manipulation import TASKS, ManipulationGoal, ManipulationTask
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.tasks.terms import Weights
 from sb3_mimic.envs.world.arm_control import ArmJoints, EndEffector
-from sb3_mimic.envs.world.blocks import Table
+from sb3_mimic.envs.world.blocks import Block, Table
+from sb3_mimic.envs.world.reaching import DownwardArm
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.workbench import Workbench
 from sb3_mimic.errors import EnvArgumentError
@@ -31,8 +34,30 @@ TIMESTEP, N_SUBSTEPS = 0.005, 8
 MODELS = {"primitives": PANDA, "mesh": PANDA_MESH}
 CONTROLS = {"end_effector": EndEffector, "joints": ArmJoints}
 SPARSE, DENSE = {"sparse": 1.0}, {"keypoint_distance": -1.0}
+# Where the tip of the hand is asked for
+MARK = Block("mark", 0.03, (0.10, 0.60, 0.45))
 # Where people see it: the table's top lies on the floor
 STAGE = Stage(floor=-Table().thickness, middle=(0.45, 0.0, 0.25), radius=0.8)
+
+
+class Ghost:
+    """
+    Draws where things are asked for: the blocks alone, or a mark for the tip of the hand.
+
+    :param task: What is asked for
+    :param n_arm: Number of the robot's own joints
+    """
+
+    def __init__(self, task: ManipulationTask, n_arm: int):
+        self.task, self.n_arm = task, n_arm
+        marks = task.blocks or (MARK,)
+        file = UrdfFile(urdf.robot("targets", *(mark.drawn("base") for mark in marks)))
+        self._scene = Scene(file, Kinematics(file, [name for mark in marks for name in mark.joints]))
+
+    def __call__(self, qpos: npt.NDArray[np.floating]) -> Layer:
+        if self.task.blocks:
+            return layer_of(self._scene, qpos[self.n_arm :])
+        return layer_of(self._scene, np.array([*DownwardArm().tip(qpos.tolist()), 0.0, 0.0, 0.0]))
 
 
 class ManipulationEnv(MimicEnv):
@@ -92,7 +117,7 @@ def manipulation_env(
         photographer = RayCaster(bench, camera, Scene(file, Kinematics(file, bench.joint_names)))
     shown = tuple(observation_keys)
     env = ManipulationEnv(simulation, bench, goal, reward, camera, photographer, shown, render_mode, randomization)
-    env.eye.stage = STAGE
+    env.eye.stage, env.eye.portrait, env.eye.ghost = STAGE, found.portrait, Ghost(found, bench.n_arm)
     return env
 
 

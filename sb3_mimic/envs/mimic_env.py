@@ -83,7 +83,7 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         self._takes_pictures = self._compares_pictures or not shown.isdisjoint(keys.IMAGE_KEYS)
         # Goals that are not observed are told beside the observation, and so is what a reward asks for
         self._told = [key for key in (keys.ACHIEVED_GOAL, keys.DESIRED_GOAL) if key not in observation_keys]
-        if scene_randomization is not None:
+        if self.view_layout is not None and self._takes_pictures:
             self._told += [keys.ACHIEVED_VIEW, keys.DESIRED_VIEW]
         self._asked = [key for key in reward.reads if key not in ALWAYS_TOLD]
         self._info_names = {name: f"reward_{name}" for name in reward.weights}

@@ -114,19 +114,40 @@ class PhotographedEnv(BaseEnv[WindowT]):
             self.robot.resume()
 
     @property
+    def scene_layout(self) -> PoseLayout:
+        """What a pose vector and all else that a picture shows means: a pose comes first, joints are among it"""
+        return self.goal.scene_layout
+
+    def scene_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns all that a picture of joint positions shows, while the episode stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :return: A vector of :attr:`scene_layout`, the pose first
+        :raises EnvArgumentError: When qpos has another shape or is not finite
+        :raises ClosedEnvError: After :meth:`close`
+        """
+        return self.goal.scene_of(self.pose_of(qpos), qpos)
+
+    @property
     def view_layout(self) -> PoseLayout | None:
-        """What a pose followed by where the camera is means; None where the camera stays"""
-        return None if self.camera_ranges is None else self.camera_ranges.layout(self.pose_layout)
+        """What all that a picture shows means, and after it where the camera is; None where a pose is all of it"""
+        if self.camera_ranges is not None:
+            return self.camera_ranges.layout(self.scene_layout)
+        return None if self.scene_layout == self.pose_layout else self.scene_layout
 
     @property
     def achieved_view(self) -> npt.NDArray[np.float32]:
-        """The present pose, and where the camera is that takes the robot's own frames, shape (goal_dim + 7,)"""
-        return np.concatenate((self._achieved, self.eye.scaled[0]))
+        """What the robot's own frame shows, a vector of :attr:`view_layout`: first its pose, last where the camera is"""
+        return self._view(self.goal.scene_of(self._achieved, self.robot.qpos), 0)
 
     @property
     def desired_view(self) -> npt.NDArray[np.float32]:
-        """The pose asked for, and from where its picture was taken, shape (goal_dim + 7,)"""
-        return np.concatenate((self._desired, self.eye.scaled[1]))
+        """The same of the picture of the target"""
+        return self._view(self.goal.scene_of(self._desired, self.goal.qpos_of(self._desired)), 1)
+
+    def _view(self, scene: npt.NDArray[np.float32], shot: int) -> npt.NDArray[np.float32]:
+        return scene if self.camera_ranges is None else np.concatenate((scene, self.eye.scaled[shot]))
 
     def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """

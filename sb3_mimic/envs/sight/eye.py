@@ -1,6 +1,6 @@
 """Sees a robot: with its own camera as that stands in an episode, with that of its target, and as people see both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.photographer import Photographer, RayCaster
 from sb3_mimic.envs.sight.randomization import N_CAMERA_PARAMETERS, SceneRandomization, Shot, moved_view
-from sb3_mimic.envs.sight.stage import Stage
+from sb3_mimic.envs.sight.stage import Layer, Stage
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import EnvArgumentError
@@ -39,6 +39,10 @@ class Eye:
         self.robot, self.camera, self.photographer, self.ranges = robot, camera, photographer, ranges
         #: Where people see the robot; made when they first look, where there is none
         self.stage: Stage | None = None
+        #: From where people see it; by default from where it sees itself
+        self.portrait: View = camera
+        #: What is drawn for them of a target, seen through all else; all of the robot behind it by default
+        self.ghost: Callable[[npt.NDArray[np.floating]], Layer] | None = None
         self._ghost: Picture | None = None
         self._use(UNMOVED, UNMOVED)
 
@@ -135,14 +139,15 @@ class Eye:
 
         :param target: The target's joint positions, shape (n_joints,)
         :param size: Of the picture, in pixels
-        :return: Seen as in the robot's own pictures, shape (size, size, 3)
+        :return: The picture, shape (size, size, 3)
         """
-        view = replace(self.camera, width=size, height=size)
+        view = replace(self.portrait, width=size, height=size)
         n_pictures = self.robot.simulation.n_pictures
         self.stage = self.stage or Stage.of(self.robot)
         if self._ghost is None:
-            self._ghost = self._layer(target, view)
-        picture = self.stage.show(view, partial(self._layer, self.robot.qpos.copy()), self._ghost)
+            self._ghost = self._layer(target, view) if self.ghost is None else self.ghost(target)(view)
+        robot, is_before = partial(self._layer, self.robot.qpos.copy()), self.ghost is not None
+        picture = self.stage.show(view, robot, self._ghost, is_before=is_before)
         self.keep_rhythm(n_pictures)
         return picture
 

@@ -93,7 +93,9 @@ class Stage:
         post_x, post_y = ((base_low + base_high) / 2)[:2].tolist()
         return cls(floor, (x, y, z), radius, _post(post_x, post_y, bottom, floor, thickness))
 
-    def show(self, view: View, robot: Layer, ghost: Picture | None = None, light: Light = DAYLIGHT) -> Picture:
+    def show(
+        self, view: View, robot: Layer, ghost: Picture | None = None, light: Light = DAYLIGHT, is_before: bool = False
+    ) -> Picture:
         """
         Draws the robot with its shadow on the floor.
 
@@ -101,6 +103,7 @@ class Stage:
         :param robot: Draws the robot
         :param ghost: What it is asked for, drawn from there, shape (height, width, 4)
         :param light: What throws the shadow
+        :param is_before: Whether the ghost is seen through all else, which would hide it
         :return: The picture, shape (height, width, 3)
         """
         lamp = self._lamp(light)
@@ -115,9 +118,11 @@ class Stage:
         paint_floor(eyes[0], turns[0], tangents[0], *floor, blurred, floor_to_picture(lamp, self.floor), COLORS, canvas)
         if post is not None:
             lay_over(canvas, post(view))
-        if ghost is not None:
+        if ghost is not None and not is_before:
             lay_ghost_over(canvas, ghost, OUTLINE)
         lay_over(canvas, robot(view))
+        if ghost is not None and is_before:
+            lay_ghost_over(canvas, ghost, OUTLINE)
         return to_bytes(canvas)
 
     def _tile(self) -> float:

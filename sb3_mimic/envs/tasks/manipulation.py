@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.tasks.pose import MAX_VELOCITY
 from sb3_mimic.envs.tasks.rewards import components, pose_parts, sparse
-from sb3_mimic.envs.world.arm_control import ArmControl, ArmJoints
+from sb3_mimic.envs.world.arm_control import ArmControl, ArmJoints, EndEffector
 from sb3_mimic.envs.world.blocks import Block, Table
 from sb3_mimic.envs.world.view import View
 from sb3_mimic.envs.world.workbench import FARTHEST, N_FREEDOMS, Workbench
 from sb3_mimic.errors import EnvArgumentError
-from sb3_mimic.pose import OBJECT, POINTS, Part, PoseLayout
+from sb3_mimic.pose import JOINT_BOUND, JOINTS, OBJECT, POINTS, Part, PoseLayout
 
 Vector = npt.NDArray[np.float32]
 Point = tuple[float, float, float]
@@ -25,6 +25,7 @@ CUBE, PUCK = Block("cube", 0.04, ORANGE), Block("puck", 0.06, ORANGE, height=0.0
 HOME: Point = (0.55, 0.0, 0.18)
 # From the side that is across from the arm: the hand hides little of what it holds
 EYE = View(eye=(1.22, -0.74, 0.95), target=(0.58, 0.0, 0.09), up=(0, 0, 1), fov=34.0)
+PORTRAIT = View(eye=(1.62, -1.12, 0.92), target=(0.36, 0.02, 0.26), up=(0, 0, 1), fov=36.0)
 FAR_EYE = View(eye=(1.70, -0.98, 1.10), target=(0.76, 0.0, 0.05), up=(0, 0, 1), fov=38.0)
 # What is higher above the table than this is held by the hand, in m
 HELD = 0.01
@@ -32,6 +33,9 @@ HELD = 0.01
 APART = 1.5
 # What is near, in m
 NEAR = 0.10
+# Joints and blocks are looked for so far beyond where they usually go, in rad or m, and blocks up to so high, in m
+ROOM, SKY = 0.1, 0.6
+QUARTER = np.pi / 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class ManipulationTask:
     :param near_goals: In how many episodes the goal is near to where the first block is, a help in learning
     :param table: What they lie on
     :param camera: Where pictures are taken from
+    :param portrait: Where people see it from
     :raises EnvArgumentError: When a share is no share
     """
 
@@ -66,6 +71,7 @@ class ManipulationTask:
     near_goals: float = 0.0
     table: Table = Table()  # noqa: RUF009 - frozen
     camera: View = EYE
+    portrait: View = PORTRAIT
 
     def __post_init__(self) -> None:
         for name in ("share_in_air", "held_starts", "near_goals"):
@@ -87,6 +93,7 @@ TASKS = {
         start_high=(0.60, 0.10),
         table=Table(high=(1.50, 0.42)),
         camera=FAR_EYE,
+        portrait=View(eye=(2.0, -1.5, 1.25), target=(0.55, 0.0, 0.15), up=(0, 0, 1), fov=38.0),
     ),
     "Stack": ManipulationTask(blocks=(CUBE, Block("second_cube", 0.04, BLUE)), grips=True, is_stacked=True),
 }
@@ -115,6 +122,7 @@ class ManipulationGoal:
         assert isinstance(control, ArmControl)
         self._reaching = control.arm
         self._home = self._arm(HOME, 1.0 if task.grips else 0.0)
+        self.scene_layout = PoseLayout((goal, self._joints_shown(control)))
 
     def randomise(self, rng: np.random.Generator) -> None:
         self.place(self._draw_goal(rng).ravel())
@@ -158,6 +166,15 @@ class ManipulationGoal:
         is_held = self.task.grips and points[0, 2] > first.half_height + HELD
         return self._scene(self._holding(points[0]) if is_held else self._home, points)
 
+    def scene_of(self, goal: Vector, qpos: npt.NDArray[np.floating]) -> Vector:
+        joints = self.scene_layout[JOINTS]
+        scaled = np.asarray(qpos, np.float64).copy()
+        # A cube looks the same after a quarter of a turn
+        yaws = scaled[self.bench.n_arm + 3 :: N_FREEDOMS]
+        yaws -= QUARTER * np.round(yaws / QUARTER)
+        scaled = (scaled - np.array(joints.offset)) / np.array(joints.scale)
+        return np.concatenate((goal, np.clip(scaled, -JOINT_BOUND, JOINT_BOUND))).astype(np.float32)
+
     def measure(self) -> Vector:
         points = self.bench.block_positions() if self.task.blocks else self.bench.keypoints[-1]
         return np.clip(points.ravel(), -FARTHEST, FARTHEST).astype(np.float32)
@@ -191,6 +208,19 @@ class ManipulationGoal:
     def _widest(self) -> float:
         """How far the fingers open together, in m"""
         return float(self.bench.joint_high[self.bench.n_arm - 2 : self.bench.n_arm].sum())
+
+    def _joints_shown(self, control: ArmControl) -> Part:
+        """Returns how joints and blocks are scaled where they are read in pictures: by how far they go in this task."""
+        n, task = self.bench.n_arm, self.task
+        low, high = self.bench.joint_low[:n].copy(), self.bench.joint_high[:n].copy()
+        if isinstance(control, EndEffector):
+            corners = np.linspace(control.low, control.high, 5).T
+            poses = np.array([control.arm.joints(tip) for tip in itertools.product(*corners.tolist())])
+            low[:-2], high[:-2] = poses.min(axis=0) - ROOM, poses.max(axis=0) + ROOM
+        for _ in task.blocks:
+            low = np.concatenate((low, (*task.table.low, -ROOM, -QUARTER / 2, -QUARTER, -QUARTER)))
+            high = np.concatenate((high, (*task.table.high, SKY, QUARTER / 2, QUARTER, QUARTER)))
+        return Part(JOINTS, (len(low),), "", JOINT_BOUND, tuple(((high - low) / 2).tolist()), tuple(((high + low) / 2).tolist()))
 
     def _arm(self, tip: Point, share: float) -> list[float]:
         """Returns the arm's joints and those of the fingers, which are open by a share."""

@@ -23,6 +23,8 @@ class Goal(Protocol):
 
     #: What a goal means
     layout: PoseLayout
+    #: What a goal and all else that a picture shows means: the goal comes first, the joints are among it
+    scene_layout: PoseLayout
     #: The largest magnitude of each number that :meth:`observe` gives, shape (n,)
     bounds: npt.NDArray[np.float32]
 
@@ -37,6 +39,15 @@ class Goal(Protocol):
 
     def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Returns the joint positions of that configuration, shape (n_joints,)."""
+
+    def scene_of(self, goal: npt.NDArray[np.float32], qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns all that a picture shows.
+
+        :param goal: What is fulfilled, shape (layout.dim,)
+        :param qpos: The joint positions, shape (n_joints,)
+        :return: A vector of the :attr:`scene_layout`
+        """
 
     def observe(self) -> npt.NDArray[np.float32]:
         """Returns the state of the scene as a vector, shape (n,)."""
@@ -62,6 +73,7 @@ class PoseGoal:
         bound = POINT_BOUND if farthest <= POINT_BOUND else farthest
         layout = robot_pose(robot.joint_low.tolist(), robot.joint_high.tolist(), len(robot.keypoints), bound)
         self.layout = PoseLayout((replace(layout[JOINTS], unit=robot.unit), layout[POINTS]))
+        self.scene_layout = self.layout
         self._parts = pose_parts(self.layout)
         joints, points = self.layout[JOINTS], self.layout[POINTS]
         self._joints = list(zip(joints.offset, joints.scale, strict=True))
@@ -92,6 +104,9 @@ class PoseGoal:
 
     def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         return np.asarray(self.layout.joints(goal), np.float64)
+
+    def scene_of(self, goal: npt.NDArray[np.float32], qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        return goal
 
     def observe(self) -> npt.NDArray[np.float32]:
         """Returns the robot's own state: cosines and sines of its angles, velocities, key points."""
