@@ -44,13 +44,15 @@ class PointMass(gym.Env):
 
     :param reward: A function of achieved goals, desired goals and infos
     :param has_pictures: Whether to show what is achieved and desired as pictures, too: of one colour, which tells where
+    :param render_mode: As SB3 asks for it
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
 
-    def __init__(self, reward: Any = None, has_pictures: bool = False):
+    def __init__(self, reward: Any = None, has_pictures: bool = False, render_mode: str | None = None):
         self.compute_reward = reward or Sparse()
         self.has_pictures = has_pictures
+        self.render_mode = render_mode
         vector, picture = spaces.Box(-2, 2, (3,), np.float32), spaces.Box(0, 255, (4, 4, 3), np.uint8)
         pictures = dict.fromkeys(keys.IMAGE_KEYS, picture) if has_pictures else {}
         self.observation_space = spaces.Dict(dict.fromkeys(keys.STATE_KEYS, vector) | pictures)
@@ -80,8 +82,8 @@ class PointMass(gym.Env):
 class WithMethods(PointMass):
     """Has methods in place of a reward that can be fetched, and says when a goal ends its episode"""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         del self.compute_reward
 
     def compute_reward(self, achieved, desired, infos):

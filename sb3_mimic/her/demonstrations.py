@@ -12,6 +12,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 
 DEMONSTRATE = "demonstrate"
+# What a class has that a model is given for a while
+IS_SCRIPTED = "_is_scripted"
 
 Actions = npt.NDArray[np.floating[Any]]
 
@@ -80,33 +82,25 @@ class DemonstrationCallback(BaseCallback):
         asked = np.stack(self.training_env.env_method(DEMONSTRATE))
         noise = self.noise * np.random.standard_normal(asked.shape)
         scaled = np.clip(model.policy.scale_action(asked) + noise, -1, 1).astype(np.float32)
-        return model.policy.unscale_action(scaled), scaled
-
-
-class _Demonstrated:
-    """
-    Acts as a script says, and otherwise as the algorithm does that it is mixed into. A model gets this class instead of an
-    attribute of its own, which would go into every zip.
-    """
-
-    script: DemonstrationCallback
-
-    def _sample_action(
-        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
-    ) -> tuple[Actions, Actions]:
-        model: Any = self
-        if model.num_timesteps < self.script.n_steps:
-            return self.script.demonstrated(model)
-        acted: tuple[Actions, Actions] = super()._sample_action(learning_starts, action_noise, n_envs)  # type: ignore[misc]
-        return acted
+        return np.asarray(model.policy.unscale_action(scaled)), scaled
 
 
 def _let_act(model: OffPolicyAlgorithm, script: DemonstrationCallback) -> None:
+    """Lets a script act in place of a model. The model gets another class: an attribute of its own would go into every zip."""
     _let_act_itself(model)
     own = type(model)
-    model.__class__ = type(own.__name__, (_Demonstrated, own), {"script": script, "__module__": own.__module__})
+
+    def sample_action(
+        self: OffPolicyAlgorithm, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[Actions, Actions]:
+        if self.num_timesteps < script.n_steps:
+            return script.demonstrated(self)
+        return own._sample_action(self, learning_starts, action_noise, n_envs)
+
+    names = {"_sample_action": sample_action, IS_SCRIPTED: True, "__module__": own.__module__}
+    model.__class__ = type(own.__name__, (own,), names)
 
 
-def _let_act_itself(model: Any) -> None:
-    if isinstance(model, _Demonstrated):
-        model.__class__ = type(model).__bases__[1]
+def _let_act_itself(model: OffPolicyAlgorithm) -> None:
+    if getattr(model, IS_SCRIPTED, False):
+        model.__class__ = type(model).__bases__[0]

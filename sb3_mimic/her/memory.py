@@ -17,9 +17,7 @@ OTHERS = 3 * 4 + 2 * 8
 LIMIT_FILE = Path("/sys/fs/cgroup/memory.max")
 
 
-def bytes_per_transition(
-    observation_space: spaces.Dict, action_space: spaces.Space[Any], copy_info_dict: bool = False
-) -> int:
+def bytes_per_transition(observation_space: spaces.Dict, action_space: spaces.Space[Any], copy_info_dict: bool = False) -> int:
     """
     Computes the memory that a transition takes in a :class:`~sb3_mimic.her.her_replay_buffer.HerReplayBuffer`.
 
