@@ -27,7 +27,7 @@ from sb3_mimic.checkpoints import RunStateCallback
 from sb3_mimic.cli.main import main
 from sb3_mimic.errors import InputError, NoTargetNetworkError, PackageError, UnsuitableEnvError
 from sb3_mimic.her import DemonstrationCallback, GoalSelectionStrategy, HerReplayBuffer, share_goal_statistics
-from sb3_mimic.tuning.search_space import REPLAY_BUFFER_KWARGS
+from sb3_mimic.tuning.hindsight import REPLAY_BUFFER_KWARGS
 from sb3_mimic.tuning.storage import open_storage
 from sb3_mimic.zoo.manager import MimicZooManager
 

@@ -6,7 +6,6 @@ from typing import Any
 from rl_zoo3.utils import get_class_by_name
 
 from sb3_mimic.extractors.state import StateExtractor
-from sb3_mimic.her.goal_selection_strategy import GoalSelectionStrategy
 from sb3_mimic.policies import RecurrentStatePolicy, StatePolicy
 from sb3_mimic.tuning.environment import REWARD_WEIGHTS
 
@@ -19,8 +18,6 @@ MAX_ROLLOUT = 8192
 NET_ARCHS: dict[str, list[int]] = {"tiny": [64], "small": [64, 64], "medium": [256, 256]}
 # Only ratios count: the progress in joint space has weight one
 PROGRESS = "joint_progress"
-#: Of hindsight, in an entry and in what a trial remembers
-REPLAY_BUFFER_KWARGS = "replay_buffer_kwargs"
 
 
 def suggest(trial: Any, entry: Entry, n_timesteps: int, tunes_reward: bool = True) -> Entry:
@@ -108,25 +105,3 @@ def _suggest_reward(trial: Any) -> dict[str, float]:
         "electricity": -trial.suggest_float("reward_electricity", 1e-5, 1e-2, log=True),
         "stall_torque": -trial.suggest_float("reward_stall_torque", 1e-5, 1e-2, log=True),
     }
-
-
-def suggest_hindsight(trial: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """
-    Draws how transitions are relabelled, and lets the trial remember it.
-
-    :param trial: An Optuna trial
-    :param kwargs: Arguments of :class:`~sb3_mimic.her.her_replay_buffer.HerReplayBuffer` to start from; what becomes of goals
-        that had been achieved already is drawn where they name it: not every environment tells success
-    :return: Arguments, plain data
-    """
-    drawn = {
-        **kwargs,
-        "n_sampled_goal": trial.suggest_categorical("n_sampled_goal", [1, 2, 4, 8]),
-        "goal_selection_strategy": trial.suggest_categorical(
-            "goal_selection_strategy", [strategy.value for strategy in GoalSelectionStrategy]
-        ),
-    }
-    if "already_achieved" in kwargs:
-        drawn["already_achieved"] = trial.suggest_categorical("already_achieved", ["keep", "redraw", 0.1, 0.3])
-    trial.set_user_attr(REPLAY_BUFFER_KWARGS, drawn)
-    return drawn

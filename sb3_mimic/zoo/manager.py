@@ -3,8 +3,8 @@
 import copy
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from operator import attrgetter
 from pathlib import Path
 from pprint import pprint
@@ -33,7 +33,7 @@ from sb3_mimic.pose import JOINTS
 from sb3_mimic.runs.arguments import read_hyperparameters
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.tuning.environment import Offer, probe
-from sb3_mimic.tuning.search_space import REPLAY_BUFFER_KWARGS, suggest_hindsight
+from sb3_mimic.tuning.hindsight import REPLAY_BUFFER_KWARGS, tuned_hindsight
 from sb3_mimic.zoo.entries import algorithms_of, entry_for, our_entry, read_entries, similar_id
 
 Entry = dict[str, Any]
@@ -253,7 +253,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
     def hyperparameters_optimization(self) -> None:
         """Runs a study, with our search space and examination where what is trained is ours."""
         if not self.is_ours or self.algo not in TUNED_ALGOS:
-            with _tuned_hindsight(self.algo) if self.has_hindsight else nullcontext():
+            samplers = exp_manager.HYPERPARAMS_SAMPLER
+            with tuned_hindsight(samplers, self.algo) if self.has_hindsight else nullcontext():
                 super().hyperparameters_optimization()
             return
         from sb3_mimic.tuning.worker import Worker
@@ -276,23 +277,6 @@ def _hidden_state_dim(offer: Offer, labels: Mapping[str, str]) -> int | None:
     if keys.ACHIEVED_GOAL in offer.keys or offer.layout is None or JOINTS not in offer.layout:
         return None
     return offer.layout[JOINTS].size
-
-
-@contextmanager
-def _tuned_hindsight(algo: str) -> Iterator[None]:
-    """Lets the zoo's search space of an algorithm draw what our replay buffer takes, too; the zoo knows SB3's alone."""
-    samplers: dict[str, Callable[..., Entry]] = exp_manager.HYPERPARAMS_SAMPLER
-    sampler = samplers[algo]
-
-    def sample(trial: Any, n_actions: int, n_envs: int, additional_args: Entry) -> Entry:
-        drawn = sampler(trial, n_actions, n_envs, additional_args)
-        return {**drawn, REPLAY_BUFFER_KWARGS: suggest_hindsight(trial, additional_args["her_kwargs"])}
-
-    samplers[algo] = sample
-    try:
-        yield
-    finally:
-        samplers[algo] = sampler
 
 
 def _class_of(name: str) -> type:
