@@ -122,3 +122,15 @@ class TranslatorClassError(MimicError, ValueError):
 
 class HyperparametersError(MimicError, ValueError):
     """There are no hyperparameters for a training, or they cannot be used."""
+
+
+class BufferSizeError(MimicError, ValueError):
+    """A replay buffer does not fit into the memory of the machine."""
+
+
+class UnfinishedEpisodeError(MimicError, RuntimeError):
+    """A replay buffer is asked for transitions before the first episode has ended."""
+
+
+class NoTargetNetworkError(MimicError, TypeError):
+    """An algorithm keeps no target network of its actor."""

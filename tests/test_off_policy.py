@@ -5,9 +5,10 @@ import pytest
 import torch as th
 from learning import OFF_POLICY, SMALL, parameters_of
 from sb3_contrib import TQC
-from stable_baselines3 import HerReplayBuffer
+from stable_baselines3 import HerReplayBuffer as SB3HerReplayBuffer
 
 from sb3_mimic import keys
+from sb3_mimic.her import HerReplayBuffer
 from sb3_mimic.policies import StateSACPolicy, StateTQCPolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 
@@ -95,8 +96,9 @@ def test_windows_come_out_of_a_buffer_that_wraps_around(make_model):
             assert np.abs(first.astype(int) - other).mean() < 0.1
 
 
-def test_learns_beside_hindsight(make_model):
-    kwargs = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"copy_info_dict": True}}
+@pytest.mark.parametrize("buffer_class", [SB3HerReplayBuffer, HerReplayBuffer])
+def test_learns_beside_hindsight(buffer_class, make_model):
+    kwargs = {"replay_buffer_class": buffer_class, "replay_buffer_kwargs": {"copy_info_dict": True}}
     model = make_model(StateTQCPolicy, policy_kwargs=KWARGS, buffer_size=2000, learning_starts=500, **kwargs)
     before = model.policy.translator.predict(np.zeros((64, 64, 3), np.uint8))
     model.learn(560, callback=TranslatorCallback(train_freq=64))

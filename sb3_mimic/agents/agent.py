@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_mimic import keys
-from sb3_mimic.errors import NoTranslatorError, UnsuitableEnvError
+from sb3_mimic.errors import NoTargetNetworkError, NoTranslatorError, UnsuitableEnvError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
 
@@ -127,6 +127,21 @@ class Agent:
         if self.normalization is not None and self.normalization.norm_obs and WHOLE not in self.seen_spaces:
             needed |= set(self.normalization.norm_obs_keys or ())
         return frozenset(needed)
+
+    def take_target_network(self) -> None:
+        """
+        Gives the actor the weights of its target network, which moves more slowly: the paper on hindsight acts so when it
+        measures. From then on the agent acts so in whatever it does.
+
+        :raises NoTargetNetworkError: When the algorithm keeps none
+        """
+        actor, target = (getattr(self.model.policy, name, None) for name in ("actor", "actor_target"))
+        if not isinstance(actor, th.nn.Module) or not isinstance(target, th.nn.Module):
+            raise NoTargetNetworkError(
+                f"{type(self.model).__name__} keeps no target network of its actor; DDPG and TD3 do. Leave --target-network"
+                " out."
+            )
+        actor.load_state_dict(target.state_dict())
 
     def require_fit(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """

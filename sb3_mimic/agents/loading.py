@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_mimic.agents.agent import Agent, Setting
@@ -93,8 +94,11 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
             " Without them it would act at random. Put the file back."
         )
     setting = _setting(env_id, arguments, hyperparameters)
+    # Who acts remembers nothing: hindsight would need the environment, and any buffer its memory
+    memory = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
+    is_off_policy = issubclass(ALGOS[algo], OffPolicyAlgorithm)
     try:
-        model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu")
+        model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu", **(memory if is_off_policy else {}))
         normalization = _load_statistics(statistics) if statistics.is_file() else None
     except Exception as error:  # a damaged zip or pickle fails in many ways
         raise DamagedAgentError(f"The agent in {run} cannot be loaded, it may be truncated: {error!r}") from error

@@ -186,8 +186,8 @@ class RunStateCallback(BaseCallback):
         normalization = normalization_of(venv)
         statistics = ""
         if normalization is not None:
-            # Nothing but the first observations of all environments
-            is_fresh = all(each["count"] < venv.num_envs + 1 for each in normalization["obs_rms"].values())
+            # Nothing but the first observations of all environments; goals that share statistics count twice
+            is_fresh = all(each["count"] < 2 * venv.num_envs + 1 for each in normalization["obs_rms"].values())
             statistics = " statistics of observations too, so that it will act at random at first;" if is_fresh else ""
         others = checkpoints_in(checkpoint.parent)
         cure = f" It can be continued exactly from {others[-1]}." if others else ""

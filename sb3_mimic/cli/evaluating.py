@@ -17,6 +17,7 @@ def add_commands(commands: Any) -> None:
     add_packages(evaluate)
     add_agent(evaluate)
     evaluate.add_argument("--episodes", type=positive, default=200, help="episodes per measure (default: 200)")
+    evaluate.add_argument("--target-network", action="store_true", help="act by the actor's target network (DDPG, TD3)")
     evaluate.add_argument("-o", "--output", type=Path, help="where to write the JSON (default: evaluation-ENV.json)")
     evaluate.add_argument(
         "--table",
@@ -51,7 +52,11 @@ def _evaluate(args: argparse.Namespace) -> None:
         spec_of(env_id)
     every = []
     for env_id in env_ids:
-        every.append(evaluate(load_agent(env_id, args.algo, args.folder, args.exp_id), env_id, args.episodes))
+        agent = load_agent(env_id, args.algo, args.folder, args.exp_id)
+        if args.target_network:
+            agent.take_target_network()
+        acted_by = {"target_network": True} if args.target_network else {}
+        every.append(evaluate(agent, env_id, args.episodes) | acted_by)
         print(f"\n{env_id}\n{table_of(every[-1])}\n\n{sight_table_of(every[-1])}".rstrip(), flush=True)
     write_whole(output, json.dumps(every if args.all else every[0], indent=2) + "\n")
     print(f"Wrote {output}")

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from operator import attrgetter
 from pathlib import Path
 from pprint import pprint
@@ -11,8 +12,10 @@ from typing import Any
 
 import torch as th
 from rl_zoo3 import exp_manager
+from rl_zoo3.utils import get_class_by_name
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_mimic import keys
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
@@ -21,13 +24,16 @@ from sb3_mimic.errors import (
     DamagedAgentError,
     HyperparametersError,
     InterruptedRunError,
+    PackageError,
     RunStateError,
     StudyNotFoundError,
 )
+from sb3_mimic.her import HerReplayBuffer, share_goal_statistics
 from sb3_mimic.pose import JOINTS
 from sb3_mimic.runs.arguments import read_hyperparameters
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.tuning.environment import Offer, probe
+from sb3_mimic.tuning.hindsight import REPLAY_BUFFER_KWARGS, tuned_hindsight
 from sb3_mimic.zoo.entries import algorithms_of, entry_for, our_entry, read_entries, similar_id
 
 Entry = dict[str, Any]
@@ -47,6 +53,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
 
     #: Whether what is trained is ours: by its policy, or by its id
     is_ours = False
+    #: Whether transitions are replayed by our hindsight
+    has_hindsight = False
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, Entry] | None:
         """
@@ -144,11 +152,31 @@ class MimicZooManager(exp_manager.ExperimentManager):
     def _preprocess_hyperparams(
         self, hyperparams: Entry
     ) -> tuple[Entry, Callable[..., Any] | None, list[BaseCallback], Callable[..., Any] | None]:
+        buffer_class = hyperparams.get("replay_buffer_class")
+        if isinstance(buffer_class, str) and "." in buffer_class:
+            # The zoo would evaluate it, where no package of that name is known
+            hyperparams["replay_buffer_class"] = buffer_class = _class_of(buffer_class)
+        self.has_hindsight = isinstance(buffer_class, type) and issubclass(buffer_class, HerReplayBuffer)
         prepared = super()._preprocess_hyperparams(hyperparams)
         if self.is_ours and self._eval_env_kwargs_args is None:
             # The zoo would evaluate in another environment than it trains in
             self.eval_env_kwargs = self.env_kwargs
         return prepared
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """
+        Makes the environments as the zoo does. Where goals are relabelled, those that are achieved and those that are desired
+        are normalised alike.
+
+        :param n_envs: Number of environments
+        :param eval_env: Whether they are for evaluations
+        :param no_log: Whether to write no log of episodes
+        :return: The environments
+        """
+        venv: VecEnv = super().create_envs(n_envs, eval_env, no_log)
+        if self.has_hindsight:
+            share_goal_statistics(venv)
+        return venv
 
     def create_callbacks(self) -> None:
         """Makes the zoo's callbacks, and hands a ``RunStateCallback`` what it needs to know of the run."""
@@ -216,12 +244,18 @@ class MimicZooManager(exp_manager.ExperimentManager):
         trial = study.best_trial if trial_id is None else study.trials[trial_id]
         if RECORD in trial.user_attrs:
             return dict(trial.user_attrs[RECORD]["entry"])
-        return super().load_trial(storage, study_name, trial_id, convert)
+        entry: Entry = super().load_trial(storage, study_name, trial_id, convert)
+        drawn = trial.user_attrs.get(REPLAY_BUFFER_KWARGS)
+        if drawn is None:
+            return entry
+        return {key: value for key, value in entry.items() if key not in drawn} | {REPLAY_BUFFER_KWARGS: drawn}
 
     def hyperparameters_optimization(self) -> None:
         """Runs a study, with our search space and examination where what is trained is ours."""
         if not self.is_ours or self.algo not in TUNED_ALGOS:
-            super().hyperparameters_optimization()
+            samplers = exp_manager.HYPERPARAMS_SAMPLER
+            with tuned_hindsight(samplers, self.algo) if self.has_hindsight else nullcontext():
+                super().hyperparameters_optimization()
             return
         from sb3_mimic.tuning.worker import Worker
 
@@ -243,6 +277,18 @@ def _hidden_state_dim(offer: Offer, labels: Mapping[str, str]) -> int | None:
     if keys.ACHIEVED_GOAL in offer.keys or offer.layout is None or JOINTS not in offer.layout:
         return None
     return offer.layout[JOINTS].size
+
+
+def _class_of(name: str) -> type:
+    """Returns a class by its dotted name."""
+    try:
+        found: type = get_class_by_name(name)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise PackageError(
+            f"replay_buffer_class: {name} cannot be imported: {error}. Ours is sb3_mimic.her.HerReplayBuffer, SB3's"
+            " HerReplayBuffer."
+        ) from error
+    return found
 
 
 def _keep_statistics_of_best(evaluation: EvalCallback, folder: str) -> None:
