@@ -15,7 +15,7 @@ from sb3_mimic.agents.imitation import follow, is_drawn
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError
-from sb3_mimic.pose import JOINTS, POINTS, SUCCESS_DISTANCE
+from sb3_mimic.pose import JOINTS, OBJECT, POINTS, SUCCESS_DISTANCE, PoseLayout
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]
@@ -33,7 +33,8 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
     Measures a trained agent on episodes that it has never seen, with deterministic actions, in the environment that its
     run describes: with its arguments and its wrappers.
 
-    - ``success``, ``success_2cm``: the largest key-point distance at the episode's last step is below 5 cm, 2 cm
+    - ``success``, ``success_2cm``: the largest distance of a key point, or of a thing that is moved, at the episode's last step is
+      below 5 cm, 2 cm
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
     - ``..._from_image``: the same where the agent gets only a picture of the target, and looks at what it reads again
@@ -99,6 +100,11 @@ def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True
     return evaluate(agent, agent.setting.env_id if agent.setting else "MimicHumanoidWalk-v0", n_episodes, show_progress)
 
 
+def _judged_by(layout: PoseLayout) -> str | None:
+    """Returns the part of a goal whose largest distance is what success is about: key points, or things that are moved."""
+    return next((name for name in (POINTS, OBJECT) if name in layout), None)
+
+
 def _make(agent: Agent, env_id: str | None) -> Env:
     # Others need a renderer for their pictures
     is_seen = agent.has_translator or not agent.needed_keys.isdisjoint(keys.IMAGE_KEYS)
@@ -146,9 +152,11 @@ class _Episode:
     def measures(self) -> dict[str, float]:
         """Returns the measures of the episode as of its last step, by name."""
         found: dict[str, float] = {}
-        if POINTS in self.layout:
-            worst = float(self.layout[POINTS].distances(self.pose, self.target).max())
-            found |= {"success": worst < SUCCESS_DISTANCE, "success_2cm": worst < STRICT_DISTANCE, "held": self.is_held}
+        if (points := _judged_by(self.layout)) is not None:
+            worst = float(self.layout[points].distances(self.pose, self.target).max())
+            found |= {"success": worst < SUCCESS_DISTANCE, "success_2cm": worst < STRICT_DISTANCE}
+            if points == POINTS:
+                found["held"] = self.is_held
         elif "is_success" in self.info:
             found["success"] = bool(self.info["is_success"])
         return found | {name: float(error) for name, error in self.layout.errors(self.pose, self.target).items()}
@@ -169,7 +177,7 @@ def _measure_goals(agent: Agent, env: Env, plain: Env, name: str, n_episodes: in
     stages, shown = [""], getattr(env.observation_space, "spaces", {})
     can_look = agent.has_translator and keys.DESIRED_IMAGE in shown
     if can_look and agent.reads_goal:
-        stages += ["_from_image", "_from_image_read_once"] if POINTS in Goals.of(env).layout else ["_from_image"]
+        stages += ["_from_image", "_from_image_read_once"] if _judged_by(Goals.of(env).layout) else ["_from_image"]
     elif can_look and is_drawn(env, agent.translator):
         # One that only sees its goal always acts on a picture, but reads it once
         stages += ["_from_image"]

@@ -21,6 +21,7 @@ from sb3_mimic.translator.base import Translator
 
 Picture = npt.NDArray[np.uint8]
 Pose = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]
 Observation = dict[str, Any]
 
 # Height of the picture and of the robot beside it, in pixels
@@ -159,8 +160,8 @@ class Imitation:
     :param taken: The pose taken in the end, shape (dim,)
     :param frames: The picture beside the robot, shape (480, 960, 3) each; none where they were handed on
     :param index: Which of the pictures it was, from 0
-    :param half_width: How sure each joint is: 90 % lie within so much, shape (n_joints,), in rad or m; None where nothing
-        says so
+    :param half_width: How sure each joint is, or each number of a goal without joints: 90 % lie within so much, shape (n,), in
+        rad or m; None where nothing says so
     :param reading: What drawing the pose has told; None where that was not done
     """
 
@@ -211,7 +212,7 @@ def imitate(
         reading, half_width = None, None
         if drawn:
             reading = read(agent, env, picture)
-            pose, half_width = reading.pose[: goals.layout.dim], reading.half_width
+            pose, half_width = reading.pose[: goals.layout.dim], _width_of_goal(env, goals, reading.half_width)
             if not reading.is_readable and not force:
                 if on_unreadable is None:
                     raise UnreadablePictureError(unreadable(env, f"Picture {number}", reading, "force=True"))
@@ -300,6 +301,14 @@ def require_imitation(agent: Agent, env: gym.Env[Any, Any]) -> Goals:
     layout_read(env, translator.state_dim)
     warn_of_renderer(agent, env)
     return goals
+
+
+def _width_of_goal(env: gym.Env[Any, Any], goals: Goals, half_width: FloatArray) -> FloatArray | None:
+    """Returns how sure the numbers of a goal are, where they are joints, or among what moves in a picture as joints do."""
+    if JOINTS in goals.layout:
+        return half_width
+    places = getattr(env.unwrapped, "goal_in_qpos", None)
+    return None if places is None else half_width[list(places)]
 
 
 def _sees_itself(agent: Agent) -> bool:

@@ -57,7 +57,8 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
     - ``inverted``, ``another robot``, and what :data:`~sb3_mimic.pictures.corruptions.OTHER_PICTURES` names: what shows no
       pose of the robot
 
-    For each: ``translator`` and ``refined``, the median joint error of the translator alone and after render and compare;
+    For each: ``translator`` and ``refined``, the median joint error of the translator alone and after render and compare, or that of
+    what is asked for where goals have no joints;
     ``within``, the share of joints whose error lies within what was stated to hold in 90 % of the cases; ``refused``, the
     share of pictures that were refused; and ``ms``, the median time of a reading on one thread.
 
@@ -129,7 +130,7 @@ def _other_robots(env: Env, n: int) -> Iterator[Shown]:
 
 def _measured(agent: Agent, env: Env, pictures: Iterable[Shown]) -> dict[str, Any]:
     layout = Goals.of(env).layout
-    part = layout[JOINTS]
+    part = layout[JOINTS] if JOINTS in layout else layout.parts[0]
     found: dict[str, list[Any]] = {name: [] for name in ("translator", "refined", "within", "refused", "ms")}
     for shown in pictures:
         start = time.perf_counter()
@@ -139,6 +140,7 @@ def _measured(agent: Agent, env: Env, pictures: Iterable[Shown]) -> dict[str, An
         if shown.pose is not None:
             found["translator"].append(part.error(reading.estimate, shown.pose))
             found["refined"].append(part.error(reading.pose, shown.pose))
-            found["within"].append(np.mean(part.distances(reading.pose, shown.pose) <= reading.half_width))
+            if part.name == JOINTS:
+                found["within"].append(np.mean(part.distances(reading.pose, shown.pose) <= reading.half_width))
     statistics: dict[str, Callable[..., Any]] = {"within": np.mean, "refused": np.mean}
     return {name: measure(values, statistics.get(name, np.median)) for name, values in found.items() if values}

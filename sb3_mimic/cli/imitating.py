@@ -166,7 +166,7 @@ def _told(env: Any, layout: Any, path: Path, result: Any) -> list[str]:
     values = describe(env, result.estimate)
     widths = [""] * len(values)
     if result.half_width is not None:
-        factor = math.degrees(1) if layout["joints"].unit == "rad" else 1.0
+        factor = math.degrees(1) if "joints" in layout and layout["joints"].unit == "rad" else 1.0
         widths = [f" \u00b1 {max(factor * width, 10.0**-digits):.{digits}f}" for width in result.half_width]
     pose = ", ".join(f"{name} {value:.{digits}f}{width}" for (name, value), width in zip(values.items(), widths, strict=True))
     lines = [f"{path}: estimated pose{unit}: {pose}"]

@@ -26,7 +26,7 @@ from sb3_mimic.envs.world.arm_control import ArmJoints, EndEffector
 from sb3_mimic.envs.world.blocks import Block, Table
 from sb3_mimic.envs.world.reaching import DownwardArm
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.envs.world.workbench import Workbench
+from sb3_mimic.envs.world.workbench import N_FREEDOMS, Workbench
 from sb3_mimic.errors import EnvArgumentError
 
 # 25 decisions a second; blocks are held by friction, which wants short steps
@@ -65,6 +65,13 @@ class ManipulationEnv(MimicEnv):
 
     goal: ManipulationGoal
     metadata = {**MimicEnv.metadata, "render_fps": round(1 / (TIMESTEP * N_SUBSTEPS))}  # noqa: RUF012
+
+    @property
+    def goal_in_qpos(self) -> tuple[int, ...] | None:
+        """Where the numbers of a goal stand among joint positions; None where the tip of the hand is asked for"""
+        blocks = range(len(self.goal.task.blocks))
+        n_arm = self.goal.bench.n_arm
+        return tuple(n_arm + N_FREEDOMS * index + axis for index in blocks for axis in range(3)) or None
 
     def demonstrate(self) -> npt.NDArray[np.float32]:
         """

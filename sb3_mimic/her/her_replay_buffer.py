@@ -1,6 +1,7 @@
 """Hindsight experience replay: transitions are replayed with goals that were achieved, as if those had been asked for."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class HerReplayBuffer(SB3HerReplayBuffer):
     :param already_achieved: What to do with a transition whose new goal had been achieved before its action, so that it
         shows nothing but how to stay: ``keep`` it, ``redraw`` another (up to eight times), or the probability in [0, 1] that
         it is kept
+    :param stored_keys: Which keys of an observation to store, those that the policy reads; all by default. A picture of 64x64
+        pixels takes as much memory as a hundred vectors, four times for each transition
     :raises InputError: For a setting that is not allowed, or goals that are normalised by statistics of their own
     :raises ObservationSpaceError: When the observation has no goals, or a picture of the goal alone
     :raises BufferSizeError: When the buffer does not fit into the machine's memory
@@ -72,11 +75,13 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         goal_selection_strategy: Any = "future",
         copy_info_dict: bool = False,
         already_achieved: str | float = "keep",
+        stored_keys: Sequence[str] | None = None,
     ):
         if isinstance(n_sampled_goal, bool) or not isinstance(n_sampled_goal, int) or n_sampled_goal < 0:
             raise InputError(f"n_sampled_goal must be a whole number from 0 on, got {n_sampled_goal!r}.")
         self.probability_kept = _probability_kept(already_achieved)
         strategy = GoalSelectionStrategy.of(goal_selection_strategy)
+        observation_space = _stored_space(observation_space, stored_keys)
         self.relabelled = _relabelled_keys(observation_space)
         normalization = None if env is None else unwrap_vec_normalize(env)
         if normalization is not None and not shares_goal_statistics(normalization):
@@ -282,6 +287,17 @@ def _probability_kept(already_achieved: str | float) -> float:
             f" {already_achieved!r}."
         )
     return float(value)
+
+
+def _stored_space(observation_space: spaces.Dict, stored_keys: Sequence[str] | None) -> spaces.Dict:
+    if stored_keys is None:
+        return observation_space
+    unknown = [key for key in stored_keys if key not in observation_space.spaces]
+    if unknown or isinstance(stored_keys, str):
+        raise InputError(
+            f"stored_keys must be a list of keys of the observation ({', '.join(observation_space.spaces)}), got {stored_keys!r}."
+        )
+    return spaces.Dict({key: observation_space[key] for key in stored_keys})
 
 
 def _relabelled_keys(observation_space: Any) -> dict[str, str]:

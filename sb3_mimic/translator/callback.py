@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
 
 from sb3_mimic.data.dataset import Dataset
-from sb3_mimic.data.frame_source import FrameSource, ReplayFrames, RolloutFrames
+from sb3_mimic.data.frame_source import FrameSource, ObservedFrames, ReplayFrames, RolloutFrames
 from sb3_mimic.data.memory import Memory
 from sb3_mimic.errors import InputError, ObservationSpaceError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
@@ -176,7 +176,8 @@ class TranslatorCallback(BaseCallback):
         if self.rollout_buffer is not None:
             return RolloutFrames(self.rollout_buffer, *how)
         assert self.replay_buffer is not None
-        return ReplayFrames(self.replay_buffer, *how)
+        holds_pictures = set(self.read_labels) <= set(self.replay_buffer.observations)
+        return (ReplayFrames if holds_pictures else ObservedFrames)(self.replay_buffer, *how)
 
     def run_state(self) -> dict[str, Any]:
         """Returns all that the callback's future depends on, as plain numbers and arrays."""
@@ -227,7 +228,7 @@ class TranslatorCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         # What the buffer stores after this step is the observation that was acted on
-        self.source.add(self.labels.present, self.labels.episode_starts)
+        self.source.add(self.labels.present, self.labels.episode_starts, self.model._last_obs)  # type: ignore[arg-type]
         self.labels.step(self.locals["new_obs"], self.locals["infos"], self.locals["dones"])
         return True
 
