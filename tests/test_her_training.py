@@ -78,13 +78,14 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(stopped_at, copies_i
     """Stopped in mid-episode, with demonstrations still going on or over; the buffer has wrapped around by the end"""
     how = {"replay_buffer_kwargs": HINDSIGHT["replay_buffer_kwargs"] | {"copy_info_dict": copies_infos}, "buffer_size": 170}
 
-    def callbacks(**kwargs):
-        return [RunStateCallback(str(tmp_path), 90, verbose=0, **kwargs), DemonstrationCallback(130, verbose=0)]
+    def callbacks(stop_at=1000, **kwargs):
+        checkpoints = RunStateCallback(str(tmp_path), 90, verbose=0, **kwargs)
+        return [checkpoints, DemonstrationCallback(130, verbose=0), Interrupt(stop_at)]
 
     straight = make_sac(**how).learn(330, callback=callbacks())
     for path in tmp_path.iterdir():
         path.unlink()
-    make_sac(**how).learn(330, callback=[*callbacks(), Interrupt(stopped_at)])
+    make_sac(**how).learn(330, callback=callbacks(stopped_at))
     last = max(tmp_path.glob("*.zip"), key=lambda path: int(path.stem.split("_")[2]))
     model = SAC.load(last, env=make_venv(), device="cpu")
     assert type(model) is SAC
@@ -162,6 +163,10 @@ def test_what_cannot_be_demonstrated_is_told():
         SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).learn(10, callback=DemonstrationCallback())
     with pytest.raises(UnsuitableEnvError, match="PPO on"):
         PPO("MultiInputPolicy", make_venv(), device="cpu").learn(10, callback=DemonstrationCallback())
+    venv = DummyVecEnv([PointMass])
+    venv.envs[0].demonstrate = lambda: np.zeros(2)
+    with pytest.raises(UnsuitableEnvError, match=r"action of shape \(3,\), and returned one of shape \(2,\)"):
+        make_sac(venv).learn(10, callback=DemonstrationCallback())
     for kwargs, message in ({"n_steps": 0}, "n_steps must be"), ({"n_steps": 1e4}, "10000.0"), ({"noise": -1}, "noise must"):
         with pytest.raises(InputError, match=message):
             DemonstrationCallback(**kwargs)

@@ -78,8 +78,14 @@ class DemonstrationCallback(BaseCallback):
 
         :param model: The model, which knows how actions are scaled
         :return: Actions, and what is stored of them, scaled to [-1, 1], shape (n_envs, action_dim) each
+        :raises UnsuitableEnvError: When the script's actions have another shape
         """
         asked = np.stack(self.training_env.env_method(DEMONSTRATE))
+        if asked.shape[1:] != model.action_space.shape:
+            raise UnsuitableEnvError(
+                f"{DEMONSTRATE}() must return an action of shape {model.action_space.shape}, and returned one of shape"
+                f" {asked.shape[1:]}."
+            )
         noise = self.noise * np.random.standard_normal(asked.shape)
         scaled = np.clip(model.policy.scale_action(asked) + noise, -1, 1).astype(np.float32)
         return np.asarray(model.policy.unscale_action(scaled)), scaled
