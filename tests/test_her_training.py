@@ -1,6 +1,7 @@
 """Hindsight in use: trainings that go on bit by bit, demonstrations, rl-zoo3, and what becomes of the agent."""
 
 import argparse
+import copy
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def make_venv(n_envs: int = 2, cls=DummyVecEnv, env_id=ENV_ID, normalize=True):
 
 
 def make_sac(venv=None, **kwargs) -> SAC:
-    return SAC("MultiInputPolicy", venv or make_venv(), seed=0, **SMALL | HINDSIGHT | kwargs)
+    return SAC("MultiInputPolicy", venv or make_venv(), seed=0, **copy.deepcopy(SMALL | HINDSIGHT | kwargs))
 
 
 class Interrupt(BaseCallback):
@@ -197,7 +198,9 @@ def make_manager(tmp_path):
     def make(entry=None, algo="sac", **kwargs) -> MimicZooManager:
         (tmp_path / "her.yml").write_text(yaml.safe_dump({ENV_ID: ENTRY | (entry or {})}))
         kwargs = {"eval_freq": -1, "verbose": 0, "seed": 1, "config": str(tmp_path / "her.yml"), "device": "cpu"} | kwargs
-        return MimicZooManager(argparse.Namespace(num_threads=1), algo, ENV_ID, str(tmp_path / "logs"), **kwargs)
+        kwargs["log_interval"] = -1
+        args = argparse.Namespace(num_threads=1, algo=algo, conf_file=kwargs["config"], n_timesteps=-1, trained_agent="")
+        return MimicZooManager(args, algo, ENV_ID, str(tmp_path / "logs"), **kwargs)
 
     return make
 
@@ -235,6 +238,7 @@ def test_sb3s_own_buffer_stays_sb3s(make_manager):
     model, _ = manager.setup_experiment()
     assert type(model.replay_buffer) is SB3HerReplayBuffer
     assert not manager.has_hindsight
+    model.env.close()
 
 
 def test_a_study_of_the_zoo_draws_how_goals_are_chosen(make_manager, tmp_path):
@@ -267,7 +271,7 @@ def test_a_study_of_the_zoo_draws_how_goals_are_chosen(make_manager, tmp_path):
 
 
 def test_an_agent_can_act_by_its_target_network(tmp_path):
-    model = DDPG("MultiInputPolicy", make_venv(normalize=False), seed=0, **SMALL | HINDSIGHT).learn(80)
+    model = DDPG("MultiInputPolicy", make_venv(normalize=False), seed=0, **copy.deepcopy(SMALL | HINDSIGHT)).learn(80)
     folder = tmp_path / "ddpg" / f"{ENV_ID}_1"
     folder.mkdir(parents=True)
     model.save(folder / f"{ENV_ID}.zip")
@@ -298,7 +302,7 @@ def test_panda_gym_is_served_as_it_is(already_achieved):
 
 def test_sbx_trains_with_it():
     sbx = pytest.importorskip("sbx")
-    model = sbx.SAC("MultiInputPolicy", make_venv(normalize=False), seed=0, **SMALL | HINDSIGHT)
+    model = sbx.SAC("MultiInputPolicy", make_venv(normalize=False), seed=0, **copy.deepcopy(SMALL | HINDSIGHT))
     model.learn(60, callback=DemonstrationCallback(40, verbose=0))
     assert model.num_timesteps == 60
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -107,6 +108,6 @@ def _let_act(model: OffPolicyAlgorithm, script: DemonstrationCallback) -> None:
     model.__class__ = type(own.__name__, (own,), names)
 
 
-def _let_act_itself(model: OffPolicyAlgorithm) -> None:
+def _let_act_itself(model: BaseAlgorithm) -> None:
     if getattr(model, IS_SCRIPTED, False):
         model.__class__ = type(model).__bases__[0]

@@ -175,7 +175,7 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         )
 
     def _draw_virtual(self, n: int) -> tuple[Indices, Indices]:
-        """Returns transitions and those that end in what is to be their goals, shape (n,) each; none where none can have one."""
+        """Returns transitions and those that end in what is to be their goals, (n,) each; none where none can have one."""
         places = self._draw_transitions(n, self.goal_selection_strategy.n_later)
         goals = self._draw_goals(places)
         if self.probability_kept == 1 or not len(places):
