@@ -4,6 +4,8 @@ import argparse
 import copy
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -286,12 +288,20 @@ def test_an_agent_can_act_by_its_target_network(tmp_path):
     assert (own != by_target).any()
 
 
-@pytest.mark.parametrize("already_achieved", ["keep", "redraw"])
-def test_panda_gym_is_served_as_it_is(already_achieved):
+def make_panda() -> gym.Env:
+    import panda_gym  # noqa: F401  # registers it
+
+    return gym.make("PandaPush-v3")
+
+
+@pytest.mark.parametrize(("cls", "is_said"), [(DummyVecEnv, nullcontext), (SubprocVecEnv, partial(pytest.warns, UserWarning))])
+def test_panda_gym_is_served_as_it_is(cls, is_said):
+    """Its reward is a method of what holds the simulation: called through the pipe of another process, which is said"""
     pytest.importorskip("panda_gym")
-    venv = make_vec_env("PandaPush-v3", 1, seed=0)
-    kwargs = {"replay_buffer_kwargs": {"already_achieved": already_achieved}, "learning_starts": 52}
-    model = make_sac(venv, **kwargs).learn(56)
+    venv = make_vec_env(make_panda, 1, seed=0, vec_env_cls=cls)
+    kwargs = {"replay_buffer_kwargs": {"already_achieved": "redraw"}, "learning_starts": 52}
+    with is_said():
+        model = make_sac(venv, **kwargs).learn(56)
     sample = model.replay_buffer.sample(200)
     after, desired = sample.next_observations[keys.ACHIEVED_GOAL], sample.next_observations[keys.DESIRED_GOAL]
     expected = -(th.linalg.norm(after - desired, dim=1) > 0.05).float()
