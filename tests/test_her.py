@@ -383,10 +383,10 @@ def test_our_own_environments_tell_success(env_id):
         600, venv.observation_space, venv.action_space, venv, "cpu", n_envs=2, copy_info_dict=True, already_achieved="redraw"
     )
     roll(buffer, 110)
-    n_achieved = []
+    n_achieved, is_virtual = [], np.diff(np.arange(1001) * 4 // 5) > 0
     for buffer.probability_kept in (1.0, 0.0):
         found = buffer.sample(1000).observations
-        before, desired = found[keys.ACHIEVED_GOAL].numpy(), found[keys.DESIRED_GOAL].numpy()
+        before, desired = (found[key].numpy()[is_virtual] for key in (keys.ACHIEVED_GOAL, keys.DESIRED_GOAL))
         n_achieved.append(venv.envs[0].unwrapped.goal.is_success(before, desired).sum())
     assert n_achieved[0] > 20
     assert n_achieved[1] == 0
