@@ -328,3 +328,16 @@ def test_a_script_needs_actions_that_are_vectors():
     model = DQN("MultiInputPolicy", DummyVecEnv([Discrete]), buffer_size=10, device="cpu")
     with pytest.raises(UnsuitableEnvError, match=r"DQN on Discrete\(2\)"):
         model.learn(10, callback=DemonstrationCallback())
+
+
+@pytest.mark.slow
+def test_what_is_hardly_ever_paid_is_learnt_by_hindsight():
+    shares = []
+    for k in (0, 4):
+        venv = make_venv(4, normalize=False)
+        how = {"learning_rate": 3e-3, "gamma": 0.9, "batch_size": 128, "learning_starts": 200, "gradient_steps": 2}
+        sizes = {"policy_kwargs": {"net_arch": [64, 64]}, "buffer_size": 10_000}
+        model = make_sac(venv, replay_buffer_kwargs={"n_sampled_goal": k}, **how, **sizes).learn(2000)
+        shares.append(np.mean(list(model.ep_success_buffer)[-50:]))
+    assert shares[0] < 0.1
+    assert shares[1] > 0.5
