@@ -9,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from point_mass import N_STEPS, Costly, Dense, PointMass, Sparse, WithMethods, WithSuccess, is_near, limited, photograph
 from stable_baselines3 import HerReplayBuffer as SB3HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy as SB3Strategy
 
@@ -23,6 +24,7 @@ from sb3_mimic.errors import (
     UnsuitableEnvError,
 )
 from sb3_mimic.her import GoalSelectionStrategy, HerReplayBuffer, share_goal_statistics
+from sb3_mimic.her.goal_functions import FETCH, GoalFunctions
 from sb3_mimic.her.memory import bytes_per_transition
 
 STRATEGIES = [strategy.value for strategy in GoalSelectionStrategy]
@@ -186,7 +188,7 @@ def roll(buffer, n_steps: int, seed: int = 0) -> None:
     venv.seed(seed)
     observation = venv.reset()
     for _ in range(n_steps):
-        action = rng.uniform(-0.5, 0.5, (venv.num_envs, 3)).astype(np.float32)
+        action = rng.uniform(-0.5, 0.5, (venv.num_envs, buffer.action_dim)).astype(np.float32)
         new, reward, done, infos = venv.step(action)
         following = {key: value.copy() for key, value in new.items()}
         for i in np.flatnonzero(done):
@@ -349,6 +351,46 @@ def test_methods_of_another_process_are_called_once_a_sample_and_that_is_said_on
         }
     finally:
         venv.close()
+
+
+class Foreign(SubprocVecEnv):
+    """Its functions are of classes that this process cannot import"""
+
+    def env_method(self, name, *args, **kwargs):
+        found = super().env_method(name, *args, **kwargs)
+        if name == FETCH:
+            raise ImportError("No module named 'theirs'")
+        return found
+
+
+def test_what_only_the_other_process_has_imported_is_called_there():
+    venv = Foreign([WithMethods, WithMethods])
+    try:
+        with pytest.warns(UserWarning, match="every sample asks another process"):
+            functions = GoalFunctions(venv)
+        goals = np.eye(3, dtype=np.float32)
+        np.testing.assert_array_equal(functions.rewards(goals, goals[[0, 2, 1]], [{}] * 3), [0, -1, -1])
+        np.testing.assert_array_equal(functions.terminated(goals, goals[[0, 2, 1]], [{}] * 3), [1, 0, 0])
+    finally:
+        venv.close()
+
+
+@pytest.mark.parametrize("env_id", ["MimicReacherPlaneSparse-v0", "MimicReacherPlaneState-v0"])
+def test_our_own_environments_tell_success(env_id):
+    """Also where the reward reads infos"""
+    venv = make_vec_env(env_id, 2, seed=0)
+    buffer = HerReplayBuffer(
+        600, venv.observation_space, venv.action_space, venv, "cpu", n_envs=2, copy_info_dict=True, already_achieved="redraw"
+    )
+    roll(buffer, 110)
+    n_achieved, is_virtual = [], np.diff(np.arange(1001) * 4 // 5) > 0
+    for buffer.probability_kept in (1.0, 0.0):
+        found = buffer.sample(1000).observations
+        before, desired = (found[key].numpy()[is_virtual] for key in (keys.ACHIEVED_GOAL, keys.DESIRED_GOAL))
+        n_achieved.append(venv.envs[0].unwrapped.goal.is_success(before, desired).sum())
+    assert n_achieved[0] > 20
+    assert n_achieved[1] == 0
+    venv.close()
 
 
 def test_goals_share_their_statistics():

@@ -1,8 +1,11 @@
 """Hindsight in use: trainings that go on bit by bit, demonstrations, rl-zoo3, and what becomes of the agent."""
 
 import argparse
+import copy
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -58,7 +61,7 @@ def make_venv(n_envs: int = 2, cls=DummyVecEnv, env_id=ENV_ID, normalize=True):
 
 
 def make_sac(venv=None, **kwargs) -> SAC:
-    return SAC("MultiInputPolicy", venv or make_venv(), seed=0, **SMALL | HINDSIGHT | kwargs)
+    return SAC("MultiInputPolicy", venv or make_venv(), seed=0, **copy.deepcopy(SMALL | HINDSIGHT | kwargs))
 
 
 class Interrupt(BaseCallback):
@@ -78,13 +81,14 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(stopped_at, copies_i
     """Stopped in mid-episode, with demonstrations still going on or over; the buffer has wrapped around by the end"""
     how = {"replay_buffer_kwargs": HINDSIGHT["replay_buffer_kwargs"] | {"copy_info_dict": copies_infos}, "buffer_size": 170}
 
-    def callbacks(**kwargs):
-        return [RunStateCallback(str(tmp_path), 90, verbose=0, **kwargs), DemonstrationCallback(130, verbose=0)]
+    def callbacks(stop_at=1000, **kwargs):
+        checkpoints = RunStateCallback(str(tmp_path), 90, verbose=0, **kwargs)
+        return [checkpoints, DemonstrationCallback(130, verbose=0), Interrupt(stop_at)]
 
     straight = make_sac(**how).learn(330, callback=callbacks())
     for path in tmp_path.iterdir():
         path.unlink()
-    make_sac(**how).learn(330, callback=[*callbacks(), Interrupt(stopped_at)])
+    make_sac(**how).learn(330, callback=callbacks(stopped_at))
     last = max(tmp_path.glob("*.zip"), key=lambda path: int(path.stem.split("_")[2]))
     model = SAC.load(last, env=make_venv(), device="cpu")
     assert type(model) is SAC
@@ -162,6 +166,10 @@ def test_what_cannot_be_demonstrated_is_told():
         SAC("MlpPolicy", "Pendulum-v1", buffer_size=10).learn(10, callback=DemonstrationCallback())
     with pytest.raises(UnsuitableEnvError, match="PPO on"):
         PPO("MultiInputPolicy", make_venv(), device="cpu").learn(10, callback=DemonstrationCallback())
+    venv = DummyVecEnv([PointMass])
+    venv.envs[0].demonstrate = lambda: np.zeros(2)
+    with pytest.raises(UnsuitableEnvError, match=r"action of shape \(3,\), and returned one of shape \(2,\)"):
+        make_sac(venv).learn(10, callback=DemonstrationCallback())
     for kwargs, message in ({"n_steps": 0}, "n_steps must be"), ({"n_steps": 1e4}, "10000.0"), ({"noise": -1}, "noise must"):
         with pytest.raises(InputError, match=message):
             DemonstrationCallback(**kwargs)
@@ -192,7 +200,9 @@ def make_manager(tmp_path):
     def make(entry=None, algo="sac", **kwargs) -> MimicZooManager:
         (tmp_path / "her.yml").write_text(yaml.safe_dump({ENV_ID: ENTRY | (entry or {})}))
         kwargs = {"eval_freq": -1, "verbose": 0, "seed": 1, "config": str(tmp_path / "her.yml"), "device": "cpu"} | kwargs
-        return MimicZooManager(argparse.Namespace(num_threads=1), algo, ENV_ID, str(tmp_path / "logs"), **kwargs)
+        kwargs["log_interval"] = -1
+        args = argparse.Namespace(num_threads=1, algo=algo, conf_file=kwargs["config"], n_timesteps=-1, trained_agent="")
+        return MimicZooManager(args, algo, ENV_ID, str(tmp_path / "logs"), **kwargs)
 
     return make
 
@@ -230,6 +240,7 @@ def test_sb3s_own_buffer_stays_sb3s(make_manager):
     model, _ = manager.setup_experiment()
     assert type(model.replay_buffer) is SB3HerReplayBuffer
     assert not manager.has_hindsight
+    model.env.close()
 
 
 def test_a_study_of_the_zoo_draws_how_goals_are_chosen(make_manager, tmp_path):
@@ -262,7 +273,7 @@ def test_a_study_of_the_zoo_draws_how_goals_are_chosen(make_manager, tmp_path):
 
 
 def test_an_agent_can_act_by_its_target_network(tmp_path):
-    model = DDPG("MultiInputPolicy", make_venv(normalize=False), seed=0, **SMALL | HINDSIGHT).learn(80)
+    model = DDPG("MultiInputPolicy", make_venv(normalize=False), seed=0, **copy.deepcopy(SMALL | HINDSIGHT)).learn(80)
     folder = tmp_path / "ddpg" / f"{ENV_ID}_1"
     folder.mkdir(parents=True)
     model.save(folder / f"{ENV_ID}.zip")
@@ -277,12 +288,20 @@ def test_an_agent_can_act_by_its_target_network(tmp_path):
     assert (own != by_target).any()
 
 
-@pytest.mark.parametrize("already_achieved", ["keep", "redraw"])
-def test_panda_gym_is_served_as_it_is(already_achieved):
+def make_panda() -> gym.Env:
+    import panda_gym  # noqa: F401  # registers it
+
+    return gym.make("PandaPush-v3")
+
+
+@pytest.mark.parametrize(("cls", "is_said"), [(DummyVecEnv, nullcontext), (SubprocVecEnv, partial(pytest.warns, UserWarning))])
+def test_panda_gym_is_served_as_it_is(cls, is_said):
+    """Its reward is a method of what holds the simulation: called through the pipe of another process, which is said"""
     pytest.importorskip("panda_gym")
-    venv = make_vec_env("PandaPush-v3", 1, seed=0)
-    kwargs = {"replay_buffer_kwargs": {"already_achieved": already_achieved}, "learning_starts": 52}
-    model = make_sac(venv, **kwargs).learn(56)
+    venv = make_vec_env(make_panda, 1, seed=0, vec_env_cls=cls)
+    kwargs = {"replay_buffer_kwargs": {"already_achieved": "redraw"}, "learning_starts": 52}
+    with is_said():
+        model = make_sac(venv, **kwargs).learn(56)
     sample = model.replay_buffer.sample(200)
     after, desired = sample.next_observations[keys.ACHIEVED_GOAL], sample.next_observations[keys.DESIRED_GOAL]
     expected = -(th.linalg.norm(after - desired, dim=1) > 0.05).float()
@@ -293,7 +312,7 @@ def test_panda_gym_is_served_as_it_is(already_achieved):
 
 def test_sbx_trains_with_it():
     sbx = pytest.importorskip("sbx")
-    model = sbx.SAC("MultiInputPolicy", make_venv(normalize=False), seed=0, **SMALL | HINDSIGHT)
+    model = sbx.SAC("MultiInputPolicy", make_venv(normalize=False), seed=0, **copy.deepcopy(SMALL | HINDSIGHT))
     model.learn(60, callback=DemonstrationCallback(40, verbose=0))
     assert model.num_timesteps == 60
 
@@ -309,3 +328,16 @@ def test_a_script_needs_actions_that_are_vectors():
     model = DQN("MultiInputPolicy", DummyVecEnv([Discrete]), buffer_size=10, device="cpu")
     with pytest.raises(UnsuitableEnvError, match=r"DQN on Discrete\(2\)"):
         model.learn(10, callback=DemonstrationCallback())
+
+
+@pytest.mark.slow
+def test_what_is_hardly_ever_paid_is_learnt_by_hindsight():
+    shares = []
+    for k in (0, 4):
+        venv = make_venv(4, normalize=False)
+        how = {"learning_rate": 3e-3, "gamma": 0.9, "batch_size": 128, "learning_starts": 200, "gradient_steps": 2}
+        sizes = {"policy_kwargs": {"net_arch": [64, 64]}, "buffer_size": 10_000}
+        model = make_sac(venv, replay_buffer_kwargs={"n_sampled_goal": k}, **how, **sizes).learn(2000)
+        shares.append(np.mean(list(model.ep_success_buffer)[-50:]))
+    assert shares[0] < 0.1
+    assert shares[1] > 0.5

@@ -95,7 +95,7 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
         )
     setting = _setting(env_id, arguments, hyperparameters)
     # Who acts remembers nothing: hindsight would need the environment, and any buffer its memory
-    memory = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
+    memory: dict[str, Any] = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
     is_off_policy = issubclass(ALGOS[algo], OffPolicyAlgorithm)
     try:
         model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu", **(memory if is_off_policy else {}))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -78,8 +79,14 @@ class DemonstrationCallback(BaseCallback):
 
         :param model: The model, which knows how actions are scaled
         :return: Actions, and what is stored of them, scaled to [-1, 1], shape (n_envs, action_dim) each
+        :raises UnsuitableEnvError: When the script's actions have another shape
         """
         asked = np.stack(self.training_env.env_method(DEMONSTRATE))
+        if asked.shape[1:] != model.action_space.shape:
+            raise UnsuitableEnvError(
+                f"{DEMONSTRATE}() must return an action of shape {model.action_space.shape}, and returned one of shape"
+                f" {asked.shape[1:]}."
+            )
         noise = self.noise * np.random.standard_normal(asked.shape)
         scaled = np.clip(model.policy.scale_action(asked) + noise, -1, 1).astype(np.float32)
         return np.asarray(model.policy.unscale_action(scaled)), scaled
@@ -101,6 +108,6 @@ def _let_act(model: OffPolicyAlgorithm, script: DemonstrationCallback) -> None:
     model.__class__ = type(own.__name__, (own,), names)
 
 
-def _let_act_itself(model: OffPolicyAlgorithm) -> None:
+def _let_act_itself(model: BaseAlgorithm) -> None:
     if getattr(model, IS_SCRIPTED, False):
         model.__class__ = type(model).__bases__[0]

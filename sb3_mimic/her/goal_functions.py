@@ -1,9 +1,9 @@
 """What an environment computes of goals, asked in batches and without a way to another process where that can be."""
 
 import inspect
-import pickle
 import warnings
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import gymnasium as gym
@@ -47,8 +47,8 @@ class GoalFunctions:
         self._success: Function | None = None
         if isinstance(reward, _Remote):
             warnings.warn(
-                "compute_reward is a method, or cannot be pickled: every sample asks another process for its rewards. It is"
-                " faster with DummyVecEnv, or where compute_reward is an attribute of the environment that can be pickled.",
+                "compute_reward is a method, or no object that can be pickled: every sample asks another process for its"
+                " rewards. It is faster with DummyVecEnv, or where compute_reward is an attribute that can be pickled.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -161,15 +161,15 @@ def _find(venv: VecEnv, name: str) -> Function | None:
         except AttributeError:
             return None
     base.env_method("has_wrapper_attr", _Lesson(), indices=0)
-    is_there, pickled = base.env_method(FETCH, name, indices=0)[0]
-    if pickled is not None:
-        try:
-            fetched: Function = pickle.loads(pickled)
-            return fetched
-        except (AttributeError, ImportError):
-            # It is defined in what only the worker has imported
-            pass
-    return _Remote(base, name) if is_there else None
+    try:
+        is_there, fetched = base.env_method(FETCH, name, indices=0)[0]
+    except (AttributeError, ImportError):
+        # It came, and is defined in what only the worker has imported
+        is_there, fetched = True, None
+    if fetched is None and is_there:
+        return _Remote(base, name)
+    function: Function | None = fetched
+    return function
 
 
 def _attribute(owner: Any, names: list[str]) -> Function | None:
@@ -183,16 +183,18 @@ def _of_env(env: gym.Env[Any, Any], name: str) -> Function | None:
     return _attribute(env.get_wrapper_attr(first), rest) if env.has_wrapper_attr(first) else None
 
 
-def _fetch(env: gym.Env[Any, Any], name: str) -> tuple[bool, bytes | None]:
+def _fetch(env: gym.Env[Any, Any], name: str) -> tuple[bool, Function | None]:
     """Returns whether an environment has a function, and the function where it may travel."""
     function = _of_env(env, name)
     if function is None or inspect.ismethod(function):
         return function is not None, None
     try:
-        return True, pickle.dumps(function)
+        # As the pipe will do it
+        ForkingPickler.dumps(function)
     except Exception:
-        # Whatever another's object raises: raised here it would end the worker
+        # Whatever another's object raises: raised there it would end the worker
         return True, None
+    return True, function
 
 
 def _call(env: gym.Env[Any, Any], name: str, *arguments: Any) -> npt.NDArray[Any]:

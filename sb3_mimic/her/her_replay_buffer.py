@@ -24,7 +24,7 @@ from sb3_mimic.her.normalization import shares_goal_statistics
 RELABELLED = {keys.DESIRED_GOAL: keys.ACHIEVED_GOAL, keys.DESIRED_IMAGE: keys.IMAGE}
 #: How likely a transition is kept whose new goal had been achieved before its action
 KEPT = {"keep": 1.0, "redraw": 0.0}
-# Draws before those that are not wanted are taken as they are, or looked for among all
+# How often another transition is drawn for one that is not wanted, or belongs to no finished episode
 MAX_REDRAWS = 8
 # States by which it is found out how the environment tells success
 N_EXAMPLES = 256
@@ -180,19 +180,22 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         )
 
     def _draw_virtual(self, n: int) -> tuple[Indices, Indices]:
-        """Returns transitions and the places of the states that are to be their goals; none where none can have one."""
+        """Returns transitions and those that end in what is to be their goals, (n,) each; none where none can have one."""
         places = self._draw_transitions(n, self.goal_selection_strategy.n_later)
         goals = self._draw_goals(places)
         if self.probability_kept == 1 or not len(places):
             return places, goals
         self._learn_success()
-        pending = np.arange(n)
-        for _ in range(MAX_REDRAWS):
-            pending = pending[self._is_unwanted(places[pending], goals[pending])]
-            if not len(pending):
-                break
-            places[pending] = self._draw_transitions(len(pending), self.goal_selection_strategy.n_later)
-            goals[pending] = self._draw_goals(places[pending])
+        pending = np.flatnonzero(self._is_unwanted(places, goals))
+        if not len(pending):
+            return places, goals
+        others = self._draw_transitions(MAX_REDRAWS * len(pending), self.goal_selection_strategy.n_later)
+        theirs = self._draw_goals(others)
+        # The first that is wanted of those drawn for each, or the last
+        is_taken = ~self._is_unwanted(others, theirs).reshape(-1, MAX_REDRAWS)
+        is_taken[:, -1] = True
+        taken = np.arange(len(pending)) * MAX_REDRAWS + is_taken.argmax(axis=1)
+        places[pending], goals[pending] = others[taken], theirs[taken]
         return places, goals
 
     def _is_unwanted(self, places: Indices, goals: Indices) -> npt.NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch as th
 from rl_zoo3 import exp_manager
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import get_class_by_name
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
@@ -253,8 +254,7 @@ class MimicZooManager(exp_manager.ExperimentManager):
     def hyperparameters_optimization(self) -> None:
         """Runs a study, with our search space and examination where what is trained is ours."""
         if not self.is_ours or self.algo not in TUNED_ALGOS:
-            samplers = exp_manager.HYPERPARAMS_SAMPLER
-            with tuned_hindsight(samplers, self.algo) if self.has_hindsight else nullcontext():
+            with tuned_hindsight(HYPERPARAMS_SAMPLER, self.algo) if self.has_hindsight else nullcontext():
                 super().hyperparameters_optimization()
             return
         from sb3_mimic.tuning.worker import Worker
