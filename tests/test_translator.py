@@ -1,5 +1,7 @@
 """A translator by itself: reading, learning, being kept."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch as th
@@ -14,6 +16,7 @@ from sb3_mimic.policies import FusedPolicy, PixelPolicy, StatePolicy
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.callback import TranslatorCallback
 from sb3_mimic.translator.convnet import ConvNetTranslator
+from sb3_mimic.translator.optimizer import Muon, is_hidden, orthogonal
 from sb3_mimic.translator.training import fit, read_dataset, read_windows
 
 
@@ -174,8 +177,10 @@ def test_a_state_dict_holds_tensors_and_goes_both_ways(make_model):
     pictures = Dataset.of_pictures(np.zeros((8, 3, 64, 64), np.uint8), np.zeros((8, 8), np.float32))
     fit(policy.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
     trained = policy.state_dict()
-    n_parameters = len(list(policy.translator.parameters()))
-    assert sum("translator.optimizer." in name for name in trained) == 3 * n_parameters
+    # Of weights that are made orthogonal no squares are kept
+    n_kept = sum(2 if is_hidden(parameter) else 3 for parameter in policy.translator.parameters())
+    assert sum("translator.optimizer." in name for name in trained) == n_kept
+    assert n_kept < 3 * len(list(policy.translator.parameters()))
     assert all(isinstance(value, th.Tensor) for value in trained.values())
     other = make_model(policy_kwargs={"translator_kwargs": SMALL}).policy
     other.load_state_dict(trained)
@@ -196,7 +201,7 @@ def test_a_state_dict_holds_tensors_and_goes_both_ways(make_model):
 
 @pytest.mark.parametrize("is_dict", [True, False], ids=["optimiser as a dict", "optimiser as tensors"])
 def test_state_dicts_of_before_still_load_with_their_optimizer(is_dict, make_model):
-    """They had no scales, and first held the optimiser's state as a dict, as torch gives it"""
+    """They had no scales, kept squares of every weight, and first held the optimiser's state as a dict, as torch gives it"""
     policy, other = (make_model(policy_kwargs={"translator_kwargs": SMALL}).policy for _ in range(2))
     pictures = Dataset.of_pictures(np.zeros((8, 3, 64, 64), np.uint8), np.zeros((8, 8), np.float32))
     for each, learning_rate in ((policy, 1e-3), (other, 1e-2)):
@@ -207,8 +212,13 @@ def test_state_dicts_of_before_still_load_with_their_optimizer(is_dict, make_mod
         for name, value in policy.state_dict().items()
         if not name.startswith(newer) and "scale_head" not in name and not (is_dict and "optimizer" in name)
     }
+    for name, value in list(old.items()):
+        if ".exp_avg." in name:
+            old.setdefault(name.replace("exp_avg", "exp_avg_sq"), th.zeros_like(value))
     if is_dict:
         adam = policy.translator.optimizer.state_dict()
+        for state in adam["state"].values():
+            state.setdefault("exp_avg_sq", th.zeros_like(state["exp_avg"]))
         n_old = len(adam["state"]) - len(list(policy.translator.scale_head.parameters()))
         adam["state"] = {number: state for number, state in adam["state"].items() if number < n_old}
         old["translator._extra_state"] = {"optimizer": adam}
@@ -219,8 +229,8 @@ def test_state_dicts_of_before_still_load_with_their_optimizer(is_dict, make_mod
     picture = np.zeros((64, 64, 3), np.uint8)
     assert other.translator.predict_with_scales(picture)[1] is None, "they belong to other weights"
     fit(other.translator, pictures, 1, 4, 1e-3, np.random.default_rng(0))
-    steps = {name: float(state["step"]) for name, state in zip(
-        dict(other.translator.named_parameters()), other.translator.optimizer.state.values(), strict=True)}  # fmt: skip
+    state = other.translator.optimizer.state
+    steps = {name: float(state[parameter]["step"]) for name, parameter in other.translator.named_parameters()}
     assert steps["head.0.weight"] == 4
     assert steps["scale_head.0.weight"] == 2
     assert (other.translator.predict_with_scales(picture)[1] > 0).all()
@@ -233,3 +243,30 @@ def test_shipped_translators_load():
     states, scales = translator.predict_with_scales(np.full((64, 64, 3), 255, np.uint8))
     assert np.isfinite(states).all()
     assert (scales is None) == (not translator.calibration.any())
+
+
+def test_steps_of_hidden_weights_change_all_directions_alike():
+    """Singular values of a step are about the same, however different those of the gradient are"""
+    rng = th.Generator().manual_seed(0)
+    left, right = (th.linalg.qr(th.randn(64, 64, generator=rng))[0] for _ in range(2))
+    for rows, columns in ((64, 64), (64, 40), (40, 64)):
+        n = min(rows, columns)
+        matrix = left[:rows, :n] @ th.diag(th.logspace(0, -1.5, n)) @ right[:columns, :n].T
+        values = th.linalg.svdvals(orthogonal(matrix))
+        assert 0.6 < values.min() and values.max() < 1.3
+        # In the directions of the gradient
+        assert th.nn.functional.cosine_similarity(orthogonal(matrix).flatten(), (left[:rows, :n] @ right[:columns, :n].T).flatten(), 0) > 0
+
+
+def test_only_hidden_weights_are_turned():
+    """What comes first and last, biases and batch norms are Adam's to the last bit"""
+    th.manual_seed(0)
+    net = th.nn.Sequential(th.nn.Linear(8, 48), th.nn.BatchNorm1d(48), th.nn.ReLU(), th.nn.Linear(48, 48), th.nn.Linear(48, 3))
+    twin = copy.deepcopy(net)
+    optimizer, adam = Muon(net.parameters(), lr=1e-2), th.optim.Adam(twin.parameters(), lr=1e-2, fused=True)
+    data = th.randn(16, 8)
+    for each, its in ((net, optimizer), (twin, adam)):
+        each(data).square().sum().backward()
+        its.step()
+    for (name, ours), theirs in zip(net.named_parameters(), twin.parameters(), strict=True):
+        assert th.equal(ours, theirs) == (name != "3.weight"), name

@@ -63,7 +63,7 @@ class Background:
         if self.colors.min() < CUT_OFF:
             return self
         white = np.maximum(photometry.colors.sum(axis=1) * BRIGHTEST, BRIGHTEST)
-        return Background(np.broadcast_to(white, self.colors.shape).astype(np.float32), self.noise)
+        return Background(np.broadcast_to(white.astype(np.float32), self.colors.shape).copy(), self.noise)
 
 
 class Target:

@@ -91,11 +91,14 @@ def differences(
     for index in range(n):
         for _ in range(softness):
             _blur(out[index], line)
-    out[0] += out[n]
     for j in range(rows):
         for i in range(columns):
+            for channel in range(3):
+                out[0, j, i, channel] += out[n, j, i, channel]
             if not is_known[top + j, left + i]:
-                out[:, j, i] = 0
+                for index in range(n + 1):
+                    for channel in range(3):
+                        out[index, j, i, channel] = 0
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)
@@ -158,8 +161,9 @@ def _blur(plane: Array32, line: Array32) -> None:
 
 @jit
 def weigh(
-    coverage: npt.NDArray[np.uint8],
+    drawn: npt.NDArray[np.uint8],
     is_known: npt.NDArray[np.bool_],
+    box: npt.NDArray[np.int64],
     unexplained: Array32,
     empty: Array32,
     robot_noise: float,
@@ -170,8 +174,9 @@ def weigh(
     """
     Decides how far each pixel is believed, and how much worse the picture is explained than without a robot.
 
-    :param coverage: Where the robot is, shape (rows, columns)
-    :param is_known: Which pixels are part of the picture, shape (rows, columns)
+    :param drawn: The robot, with coverage, shape (height, width, 4)
+    :param is_known: Which pixels are part of the picture, shape (height, width)
+    :param box: As of :func:`differences`
     :param unexplained: The difference between the picture and what was drawn, shape (rows, columns, 3)
     :param empty: The same where nothing is drawn, shape (rows, columns, 3)
     :param robot_noise: Standard deviation of the robot's pixels
@@ -186,10 +191,10 @@ def weigh(
     rows, columns = weights.shape
     for j in range(rows):
         for i in range(columns):
-            if not is_known[j, i]:
+            if not is_known[box[0] + j, box[2] + i]:
                 weights[j, i] = 0
                 continue
-            a = coverage[j, i] / 255.0
+            a = drawn[box[0] + j, box[2] + i, 3] / 255.0
             share = 1 / (a * a + (1 - a) * (1 - a) / behind) if 0 < a < 1 else (1.0 if a > 0 else behind)
             share = min(share, 1.0)
             e = unexplained[j, i, 0] ** 2 + unexplained[j, i, 1] ** 2 + unexplained[j, i, 2] ** 2
@@ -223,7 +228,9 @@ def moments_of(
     :param box: As of :func:`differences`
     :param out: Written to, shape (7, 7)
     """
-    out[:] = 0
+    for row in range(7):
+        for column in range(7):
+            out[row, column] = 0
     values = np.empty(7)
     for j in range(box[0], box[1]):
         for i in range(box[2], box[3]):
@@ -277,11 +284,14 @@ def light_of(moments: FloatArray, colors: FloatArray) -> tuple[float, float]:
             gain = min(max(gain, LEAST_GAIN), LARGEST_GAIN)
             offset = (at - ca * gain) / aa_
             error += tt - 2 * gain * ct - 2 * offset * at + gain * gain * cc + 2 * gain * offset * ca + offset * offset * aa
-            mixed[:3] *= gain
+            for row in range(3):
+                mixed[row] *= gain
             mixed[3] = offset
         if error < LESS * best:
             best, contrast = error, slopes
-            colors[:] = trial
+            for channel in range(3):
+                for row in range(4):
+                    colors[channel, row] = trial[channel, row]
     return best, contrast
 
 

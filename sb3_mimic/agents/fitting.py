@@ -274,8 +274,7 @@ class Search:
         line, weights = np.empty(3 * columns, np.float32), np.empty((rows, columns), np.float32)
         colors, is_known, softness = photometry.colors, self.target.is_known, photometry.softness
         differences(pictures, self.target.picture, is_known, background.colors, colors, n_blurs, softness, box, out, line)
-        coverage, is_known = pictures[0, top:bottom, left:right, 3], is_known[top:bottom, left:right]
-        cost, rest = weigh(coverage, is_known, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
+        cost, rest = weigh(pictures[0], is_known, box, out[0], out[-1], ROBOT_NOISE, background.noise, cutoff, weights)
         return out, weights, cost, rest
 
     def _cost(self, drawn: Picture, photometry: Photometry, background: Background, stage: Stage) -> float:

@@ -14,7 +14,7 @@ from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.extractors.spaces import require_images, require_keys
 from sb3_mimic.keys import ACHIEVED_GOAL, IMAGE
 from sb3_mimic.translator.background import Learning
-from sb3_mimic.translator.optimizer import adam_from_tensors, adam_to_tensors, named_states
+from sb3_mimic.translator.optimizer import Muon, adam_from_tensors, adam_to_tensors, named_states
 
 Hidden = Any
 States = npt.NDArray[np.float32]
@@ -73,8 +73,7 @@ class Translator(nn.Module):
         """Returns the translator's own optimiser, made when it is first needed."""
         self.finish_learning()
         if self._optimizer is None:
-            # Fused: the plain one loops over parameters in Python
-            self._optimizer = th.optim.Adam(self.parameters(), fused=True)
+            self._optimizer = Muon(self.parameters())
         return self._optimizer
 
     def forward(self, images: th.Tensor, hidden: Hidden = None) -> tuple[th.Tensor, Hidden]:

@@ -120,7 +120,7 @@ def fit(
     :param dataset: What to train on
     :param n_epochs: Passes over the data
     :param batch_size: Windows per step, or all where they are fewer; what is left over at the end of a pass is left out
-    :param learning_rate: Learning rate of Adam
+    :param learning_rate: Learning rate, see :class:`~sb3_mimic.translator.optimizer.Muon`
     :param rng: Shuffles the data, and augments it
     :param augmentation: Changes the pictures of each batch before they are learnt from
     :return: Mean absolute error
