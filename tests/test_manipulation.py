@@ -1,7 +1,9 @@
 """An arm that reaches, pushes, picks, slides and stacks."""
 
+import copy
 import itertools
 import math
+import pickle
 
 import gymnasium as gym
 import numpy as np
@@ -94,6 +96,43 @@ def test_demonstrations_show_how_it_is_done(env_id, least, make_env):
 def test_the_real_looks_grip_too(make_env):
     env = make_env("MimicPickAndPlaceState-v0", model="mesh")
     assert np.mean([demonstrated(env, seed)[0] for seed in range(5)]) >= 0.8
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in STATE_IDS if "Reach" not in env_id])
+def test_what_touches_goes_on_alike(env_id, make_env):
+    """Contacts are part of the state: in a copy, in a pickle, and taken up by an environment that was elsewhere"""
+    env, other = make_env(env_id).unwrapped, make_env(env_id).unwrapped
+    env.reset(seed=1)
+    other.reset(seed=2)
+    for step in range(40):
+        if step % 8 == 7:
+            contacts = p.getContactPoints(physicsClientId=env.simulation.client)
+            assert contacts
+            copied = copy.deepcopy(env)
+            other.restore_run_state(pickle.loads(pickle.dumps(env.run_state())))
+            robot = copy.deepcopy(env.robot)
+            np.testing.assert_allclose(robot.qpos, env.robot.qpos, atol=1e-9)
+            np.testing.assert_allclose(robot.block_velocities, env.robot.block_velocities, atol=1e-9)
+            robot.simulation.close()
+        action = env.demonstrate()
+        seen = env.step(action)[0]["observation"]
+        if step >= 7:
+            for each in (copied, other):
+                np.testing.assert_array_equal(each.step(action)[0]["observation"], seen)
+            if step % 8 == 6:
+                copied.close()
+    copied.close()
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id in STATE_IDS if "Reach" not in env_id])
+def test_nothing_touches_what_it_touched_in_the_last_episode(env_id, make_env):
+    env = make_env(env_id).unwrapped
+    for _ in range(2):
+        env.reset(seed=0)
+        assert not p.getContactPoints(physicsClientId=env.simulation.client)
+        for _ in range(20):
+            env.step(env.demonstrate())
+        assert p.getContactPoints(physicsClientId=env.simulation.client)
 
 
 def test_success_is_five_centimetres_for_every_block(make_env):

@@ -132,6 +132,8 @@ class Simulation:
         if self._initial_state is None:
             self._initial_state = p.saveState(physicsClientId=self.client)
         p.restoreState(self._initial_state, physicsClientId=self.client)
+        # What touched before the world was put back would be said to touch, and be pushed, until the next look
+        p.performCollisionDetection(physicsClientId=self.client)
 
     @contextmanager
     def preserved(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from sb3_mimic.envs.world.simulation import Simulation
 N_FREEDOMS = 6
 # No block is farther from the origin, in m
 FARTHEST = 10.0
+UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 
 
 class Workbench(Robot):
@@ -45,10 +46,20 @@ class Workbench(Robot):
         simulation = self.simulation
         simulation.load(self.table.model, name="the table")
         self._blocks = [simulation.load(block.model, is_fixed=False, name=f"block '{block.name}'") for block in self.blocks]
+        # Contacts that the world remembers end where bodies are apart: an episode starts with none of the last
+        for index, block in enumerate(self._blocks, 1):
+            p.resetBasePositionAndOrientation(block, (0.0, 0.0, FARTHEST * index), UPRIGHT, physicsClientId=simulation.client)
         limits = np.tile((FARTHEST,) * 3 + (np.pi,) * 3, len(self.blocks))
         self.joint_low = np.concatenate((self.joint_low, -limits))
         self.joint_high = np.concatenate((self.joint_high, limits))
         self.refresh()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.simulation.is_open:
+            for block, (linear, angular) in zip(self._blocks, np.reshape(state["block_velocities"], (-1, 2, 3)), strict=True):
+                p.resetBaseVelocity(block, linear, angular, physicsClientId=self.simulation.client)
+            self.refresh()
 
     @property
     def n_arm(self) -> int:
