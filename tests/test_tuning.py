@@ -23,9 +23,9 @@ from stable_baselines3 import PPO
 
 from benchmarks import tuned
 from benchmarks.postgres import Server, is_installed
-from sb3_mimic import ENV_IDS, keys
+from sb3_mimic import keys
 from sb3_mimic.cli.main import main
-from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
+from sb3_mimic.envs.registration import TASK_IDS, WALK_ID
 from sb3_mimic.envs.tasks.rewards import REWARD_TERMS
 from sb3_mimic.errors import StudyNotFoundError, UnfinishedStudyError
 from sb3_mimic.policies import StatePolicy
@@ -36,6 +36,7 @@ from sb3_mimic.tuning.sampler import trial_seed
 from sb3_mimic.tuning.search_space import MAX_ROLLOUT, TRANSLATOR_CALLBACK, suggest
 from sb3_mimic.tuning.storage import RECORD, load_study, open_storage
 from sb3_mimic.tuning.worker import MAX_FAILURES, Worker
+from sb3_mimic.zoo.manager import TUNED_ALGOS
 
 ENV_ID = "MimicReacherPlaneState-v0"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -57,12 +58,13 @@ def manager_of(env_id: str, **options) -> SimpleNamespace:
     return SimpleNamespace(**{**what, **how, **where, **examined, **options})
 
 
-@pytest.mark.parametrize("algo", ["ppo", "ppo_lstm"])
-@pytest.mark.parametrize("env_id", ENV_IDS)
+# The algorithms whose search space is ours
+ENTRIES = {algo: yaml.safe_load(hyperparams_file(algo).read_text()) for algo in TUNED_ALGOS}
+
+
+@pytest.mark.parametrize(("algo", "env_id"), [(algo, env_id) for algo, entries in ENTRIES.items() for env_id in entries])
 def test_only_what_the_id_has_is_tuned(algo, env_id):
-    if algo == "ppo_lstm" and env_id not in POSE_IDS:
-        return
-    base = yaml.safe_load(hyperparams_file(algo).read_text())[env_id]
+    base = ENTRIES[algo][env_id]
     tunes_reward = Worker(manager_of(env_id), base).tunes_reward
     assert tunes_reward == (env_id != WALK_ID and "Sparse" not in env_id)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -83,6 +85,11 @@ def test_only_what_the_id_has_is_tuned(algo, env_id):
         for ours, theirs in zip(entry["callback"][1:], translators, strict=True):
             kept = theirs[TRANSLATOR_CALLBACK] if isinstance(theirs, dict) else {}
             assert ours == {TRANSLATOR_CALLBACK: kept | {"learning_rate": trial.params["translator_learning_rate"]}}
+
+
+@pytest.mark.parametrize("env_id", TASK_IDS)
+def test_a_reward_for_things_on_a_table_is_not_one_for_poses(env_id):
+    assert not Worker(manager_of(env_id), ENTRIES["ppo"][ENV_ID]).tunes_reward
 
 
 def test_a_trial_has_the_same_seed_in_every_worker():

@@ -13,15 +13,16 @@ import yaml
 from conftest import REPOSITORY
 from rl_zoo3.utils import get_class_by_name
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecTransposeImage
+from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_mimic import ENV_IDS, keys
 from sb3_mimic.agents.loading import find_agents
 from sb3_mimic.agents.tables import MEASURES, value_of
-from sb3_mimic.envs.registration import POSE_IDS
+from sb3_mimic.envs.registration import POSE_IDS, TASK_IDS, WALK_ID
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.policies import RecurrentPixelPolicy, StatePolicy
@@ -156,27 +157,43 @@ def test_conf_file_and_foreign_ids_are_left_alone(run_python, tmp_path):
     assert f"rl_zoo3{os.sep}hyperparams{os.sep}ppo.yml" in foreign
 
 
-def looked_at(policy: type[ActorCriticPolicy], env_id: str) -> tuple[str, ...]:
+def looked_at(policy: type[BasePolicy], env_id: str) -> tuple[str, ...]:
     venv = make_vec_env(env_id)
     shown = VecTransposeImage(venv) if keys.IMAGE in venv.observation_space.spaces else venv
     venv.close()
-    return policy(shown.observation_space, shown.action_space, lambda _: 1e-3).read_keys
+    made = policy(shown.observation_space, shown.action_space, lambda _: 1e-3)
+    return getattr(made, "actor", made).features_extractor.keys
 
 
-@pytest.mark.parametrize(("algo", "algorithm", "ids"), [("ppo", PPO, ENV_IDS), ("ppo_lstm", RecurrentPPO, POSE_IDS)])
+WITH_ENTRIES = [
+    ("ppo", PPO, (*POSE_IDS, WALK_ID)),
+    ("ppo_lstm", RecurrentPPO, POSE_IDS),
+    # What is hardly ever paid is learnt by hindsight
+    ("sac", SAC, TASK_IDS),
+]
+
+
+def test_every_id_can_be_trained():
+    assert set(ENV_IDS) == {env_id for *_, ids in WITH_ENTRIES for env_id in ids}
+
+
+@pytest.mark.parametrize(("algo", "algorithm", "ids"), WITH_ENTRIES)
 def test_every_id_has_hyperparameters_that_are_data(algo, algorithm, ids):
     entries = yaml.safe_load(hyperparams_file(algo).read_text())
     assert set(entries) == set(ids)
     for env_id, entry in entries.items():
         policy = get_class_by_name(entry["policy"]) if "." in entry["policy"] else algorithm.policy_aliases[entry["policy"]]
-        assert issubclass(policy, ActorCriticPolicy)
-        if env_id in POSE_IDS:
+        assert issubclass(policy, ActorCriticPolicy if algo != "sac" else SACPolicy)
+        if env_id != WALK_ID:
             observed = set(gym.spec(env_id).kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS))
-            assert set(looked_at(policy, env_id)) <= observed, "the policy sees what the id shows"
+            read = set(looked_at(policy, env_id))
+            assert read <= observed, "the policy sees what the id shows"
             learns = any("TranslatorCallback" in str(callback) for callback in entry["callback"])
             assert (keys.IMAGE in observed) == learns, "where there are pictures, they are learnt from"
+            stored = entry.get("replay_buffer_kwargs", {}).get("stored_keys", observed)
+            assert read <= set(stored) <= observed, "what it reads is stored"
         assert entry["callback"][0] == "sb3_mimic.checkpoints.RunStateCallback", "it can be continued"
-        for key in ("policy_kwargs", "normalize"):
+        for key in ("policy_kwargs", "normalize", "replay_buffer_kwargs"):
             assert not isinstance(entry.get(key), str), "rl-zoo3 would evaluate it"
 
 

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -20,6 +21,8 @@ from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 
 from sb3_mimic import keys
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback
+from sb3_mimic.envs.registration import register_task
+from sb3_mimic.envs.tasks.manipulation import CUBE, ManipulationTask
 from sb3_mimic.errors import DamagedAgentError, HyperparametersError, PackageError, StudyNotFoundError
 from sb3_mimic.pose import robot_pose
 from sb3_mimic.runs.shipped import hyperparams_file
@@ -69,6 +72,31 @@ def test_an_id_of_a_user_takes_the_entry_of_its_mode(algo, mode, make_manager):
     assert manager.is_ours
     assert manager.show_progress
     assert th.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("Reach", "MimicReach"),
+        ("Slide", "MimicSlide"),
+        (ManipulationTask(blocks=()), "MimicReach"),
+        (ManipulationTask(blocks=(CUBE, replace(CUBE, name="other"))), "MimicPush"),
+        (ManipulationTask(grips=True, share_in_air=1.0), "MimicPickAndPlace"),
+    ],
+)
+def test_a_task_of_a_user_takes_the_entry_of_what_it_is_like(task, model, make_manager, capsys):
+    for env_id in register_task("Own", task):
+        try:
+            hyperparams, _ = make_manager(env_id, "sac").read_hyperparameters()
+            entry = read_entries(hyperparams_file("sac"))[similar := env_id.replace("Own", model)]
+            dim = hyperparams["policy_kwargs"].pop("translator_kwargs", {}).pop("state_dim", None)
+            assert (dim is not None) == (env_id == "Own-v0"), "all that its own pictures show is read"
+            assert hyperparams == entry
+            assert f"{env_id} has no hyperparameters of its own, and takes those of {similar}" in capsys.readouterr().out
+            with pytest.raises(HyperparametersError, match=f"of ppo for {env_id}, only of sac"):
+                make_manager(env_id, "ppo").read_hyperparameters()
+        finally:
+            del gym.registry[env_id]
 
 
 def test_what_a_conf_file_or_the_command_line_says_counts(make_manager, tmp_path):

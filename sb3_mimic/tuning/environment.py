@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
-from sb3_mimic.pose import POINTS, PoseLayout
+from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 
 #: The argument under which an environment takes the weights of its reward's terms
 REWARD_WEIGHTS = "reward_weights"
@@ -36,6 +36,11 @@ class Offer:
     def is_scored_by_pose(self) -> bool:
         """Whether all trials can be examined with one reward, made of the distances of key points."""
         return self.takes_weights and self.layout is not None and POINTS in self.layout
+
+    @property
+    def pays_for_joints(self) -> bool:
+        """Whether the weights of a reward for poses can be drawn."""
+        return self.is_scored_by_pose and self.layout is not None and JOINTS in self.layout
 
 
 def probe(env_id: str, env_kwargs: dict[str, Any] | None = None) -> Offer:

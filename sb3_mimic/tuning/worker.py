@@ -52,7 +52,7 @@ class Worker:
         self.env_id = str(manager.env_name.gym_id)
         self.offer = probe(self.env_id, manager.env_kwargs)
         is_fixed = REWARD_WEIGHTS in (gym.spec(self.env_id).kwargs | manager.env_kwargs)
-        self.tunes_reward = self.offer.is_scored_by_pose and not is_fixed
+        self.tunes_reward = self.offer.pays_for_joints and not is_fixed
         self.n_trials = self.n_failures = 0
         self.storage = None if manager.storage is None else studies.open_storage(manager.storage)
         self.study: optuna.Study = optuna.create_study(

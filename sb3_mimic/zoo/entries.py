@@ -8,13 +8,17 @@ import yaml
 from rl_zoo3.utils import ALGOS
 
 from sb3_mimic import keys
+from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.errors import HyperparametersError
+from sb3_mimic.pose import JOINTS, OBJECT
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.tuning.environment import REWARD_WEIGHTS, Offer
 
-# Ids without an entry of their own take that of the id of this robot that shows and pays the same
-MODEL = "MimicReacher3D"
+# Ids without an entry of their own take that of an id of one of these that shows and pays the same: of a robot that is asked
+# for poses, of a hand that goes somewhere, and of one that moves things, without opening and closing or with it
+POSE_MODEL, REACH_MODEL, PUSH_MODEL, GRIP_MODEL = "MimicReacher3D", "MimicReach", "MimicPush", "MimicPickAndPlace"
 SCENE_RANDOMIZATION = "scene_randomization"
+EVERY_KEY = keys.STATE_KEYS + keys.IMAGE_KEYS
 
 
 def read_entries(file: Path) -> dict[str, dict[str, Any]]:
@@ -58,14 +62,29 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
     """
     found: dict[bool, str] = {}
     weights = gym.spec(env_id).kwargs.get(REWARD_WEIGHTS)
-    for spec in gym.registry.values():
-        observed = frozenset(spec.kwargs.get("observation_keys", keys.STATE_KEYS + keys.IMAGE_KEYS))
-        is_wild = spec.kwargs.get(SCENE_RANDOMIZATION) is not None
-        if spec.id.startswith(MODEL) and observed == offer.keys and is_wild == (offer.view_layout is not None):
+    has_joints = offer.layout is None or JOINTS in offer.layout
+    # Where a goal is not all that a picture shows, an entry serves as well where the camera moves
+    is_wild = has_joints and offer.view_layout is not None
+    model = gym.spec(f"{_model(env_id, offer)}-v0").kwargs
+    for spec in map(gym.spec, ENV_IDS):
+        is_alike = all(spec.kwargs.get(what) == model.get(what) for what in ("body", "task"))
+        observed = frozenset(spec.kwargs.get("observation_keys", EVERY_KEY))
+        if is_alike and observed == offer.keys and is_wild == (SCENE_RANDOMIZATION in spec.kwargs):
             theirs = spec.kwargs.get(REWARD_WEIGHTS)
             if theirs in (None, weights):
                 found[theirs == weights] = spec.id
     return found.get(True, found.get(False))
+
+
+def _model(env_id: str, offer: Offer) -> str:
+    """Returns the name, without mode and version, of what an id is most like."""
+    if offer.layout is None or JOINTS in offer.layout:
+        return POSE_MODEL
+    if OBJECT not in offer.layout:
+        return REACH_MODEL
+    task = gym.spec(env_id).kwargs.get("task")
+    # The name of one of ours, or another
+    return f"Mimic{task}" if isinstance(task, str) else GRIP_MODEL if getattr(task, "grips", False) else PUSH_MODEL
 
 
 def entry_for(algo: str, env_id: str, similar: str | None = None) -> dict[str, Any]:
