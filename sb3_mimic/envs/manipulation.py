@@ -28,6 +28,7 @@ from sb3_mimic.envs.world.reaching import DownwardArm
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.workbench import N_FREEDOMS, Workbench
 from sb3_mimic.errors import EnvArgumentError
+from sb3_mimic.pose import JOINTS
 
 # 25 decisions a second; blocks are held by friction, which wants short steps
 TIMESTEP, N_SUBSTEPS = 0.005, 8
@@ -72,6 +73,18 @@ class ManipulationEnv(MimicEnv):
         blocks = range(len(self.goal.task.blocks))
         n_arm = self.goal.bench.n_arm
         return tuple(n_arm + N_FREEDOMS * index + axis for index in blocks for axis in range(3)) or None
+
+    def _limbs(self, pose: npt.NDArray[np.floating]) -> list[npt.NDArray[np.floating]]:
+        """Returns lines along the arm, and around the upper side of each block."""
+        bench = self.goal.bench
+        try:
+            with self.simulation.preserved():
+                bench.reset(self.scene_layout[JOINTS].of(pose))
+                lines = bench.limbs(bench.keypoints)
+                lines += bench.edges()
+        finally:
+            bench.resume()
+        return lines
 
     def demonstrate(self) -> npt.NDArray[np.float32]:
         """

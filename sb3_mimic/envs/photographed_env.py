@@ -190,8 +190,11 @@ class PhotographedEnv(BaseEnv[WindowT]):
         Draws poses as lines over a picture of this environment's camera.
 
         :param picture: Shape (height, width, 3)
-        :param poses: Pose vectors by their names, shape (goal_dim,) each, or, where the camera moves, followed by where it
-            is, shape (goal_dim + 7,)
+        :param poses: Vectors of the :attr:`scene_layout` by their names, where the camera moves followed by where it is, 7 numbers
         :return: The picture enlarged, with the lines and a legend
         """
-        return self.eye.draw_poses(picture, poses, self.pose_layout)
+        return self.eye.draw_poses(picture, poses, self.scene_layout, self._limbs)
+
+    def _limbs(self, pose: npt.NDArray[np.floating]) -> list[npt.NDArray[np.floating]]:
+        """Returns the points along each line that stands for a pose, shape (n_points, 3) each, in m."""
+        return self.robot.limbs(self.pose_layout.keypoints(pose))

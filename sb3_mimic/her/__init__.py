@@ -3,6 +3,6 @@
 from sb3_mimic.her.demonstrations import DemonstrationCallback
 from sb3_mimic.her.goal_selection_strategy import GoalSelectionStrategy
 from sb3_mimic.her.her_replay_buffer import HerReplayBuffer
-from sb3_mimic.her.normalization import share_goal_statistics
+from sb3_mimic.her.normalization import VecTransposeOutside, share_goal_statistics
 
-__all__ = ["DemonstrationCallback", "GoalSelectionStrategy", "HerReplayBuffer", "share_goal_statistics"]
+__all__ = ["DemonstrationCallback", "GoalSelectionStrategy", "HerReplayBuffer", "VecTransposeOutside", "share_goal_statistics"]

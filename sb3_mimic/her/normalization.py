@@ -1,6 +1,7 @@
-"""One set of running statistics for what is achieved and what is desired."""
+"""One set of running statistics for what is achieved and what is desired, and pictures beside them."""
 
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage, unwrap_vec_normalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from sb3_mimic import keys
 from sb3_mimic.errors import InputError
@@ -26,6 +27,20 @@ def share_goal_statistics(venv: VecEnv) -> None:
             " Leave them out of norm_obs_keys."
         )
     normalization.obs_rms[keys.DESIRED_GOAL] = achieved
+
+
+class VecTransposeOutside(VecTransposeImage):
+    """
+    Moves the channels of pictures to the front, around ``VecNormalize``, for an off-policy algorithm whose replay buffer holds
+    no pictures. SB3 takes what it stores from ``VecNormalize``, and so from inside; the last observations of episodes, which
+    belong to that, are left as they are there. With SB3's own the two would have different shapes.
+
+    :param venv: Environments whose observations hold pictures, channels last
+    """
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return self.transpose_observations(observations), rewards, dones, infos  # type: ignore[arg-type,return-value]
 
 
 def shares_goal_statistics(normalization: VecNormalize) -> bool:

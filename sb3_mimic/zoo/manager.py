@@ -16,7 +16,7 @@ from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import get_class_by_name
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from sb3_mimic import keys
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
@@ -29,7 +29,7 @@ from sb3_mimic.errors import (
     RunStateError,
     StudyNotFoundError,
 )
-from sb3_mimic.her import HerReplayBuffer, share_goal_statistics
+from sb3_mimic.her import HerReplayBuffer, VecTransposeOutside, share_goal_statistics
 from sb3_mimic.pose import JOINTS
 from sb3_mimic.runs.arguments import read_hyperparameters
 from sb3_mimic.runs.shipped import hyperparams_file
@@ -177,6 +177,8 @@ class MimicZooManager(exp_manager.ExperimentManager):
         venv: VecEnv = super().create_envs(n_envs, eval_env, no_log)
         if self.has_hindsight:
             share_goal_statistics(venv)
+            if self.normalize and isinstance(venv, VecTransposeImage):
+                venv = VecTransposeOutside(venv.venv)
         return venv
 
     def create_callbacks(self) -> None:

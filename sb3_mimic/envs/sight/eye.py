@@ -113,20 +113,27 @@ class Eye:
         if self.ranges is not None:
             self._use(*map(Shot.from_run_state, state["shots"]))
 
-    def draw_poses(self, picture: Picture, poses: Mapping[str, npt.NDArray[np.floating]], layout: PoseLayout) -> Picture:
+    def draw_poses(
+        self,
+        picture: Picture,
+        poses: Mapping[str, npt.NDArray[np.floating]],
+        layout: PoseLayout,
+        limbs: Callable[[npt.NDArray[np.floating]], Sequence[npt.NDArray[np.floating]]],
+    ) -> Picture:
         """
         Draws poses as lines over a picture, see :meth:`~sb3_mimic.envs.mimic_env.MimicEnv.draw_poses`.
 
         :param picture: Shape (height, width, 3)
         :param poses: Pose vectors by their names, where the camera moves followed by where it is
         :param layout: What a pose means
+        :param limbs: Returns the points along each line that stands for a pose, shape (n_points, 3) each, in m
         """
         lines = {}
         for name, pose in poses.items():
             camera = self.camera
             if len(pose) > layout.dim:
                 camera = Camera.of(self.view_of(self.camera_parameters(pose[layout.dim :])))
-            lines[name] = [camera.project(limb) for limb in self.robot.limbs(layout.keypoints(pose))]
+            lines[name] = [camera.project(limb) for limb in limbs(pose)]
         return draw_lines(picture, lines)
 
     def forget_target(self) -> None:

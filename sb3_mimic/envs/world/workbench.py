@@ -132,5 +132,15 @@ class Workbench(Robot):
         """Returns where the blocks are, shape (n_blocks, 3), in m."""
         return self.qpos[self.n_arm :].reshape(-1, N_FREEDOMS)[:, :3]
 
+    def edges(self) -> list[FloatArray]:
+        """Returns lines around the upper sides of the blocks, shape (5, 3) each, in m."""
+        corners = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1), (1, 1)])
+        lines = []
+        for block, place in zip(self.blocks, self.qpos[self.n_arm :].reshape(-1, N_FREEDOMS).tolist(), strict=True):
+            turn = np.reshape(p.getMatrixFromQuaternion(p.getQuaternionFromEuler((place[5], place[4], place[3]))), (3, 3))
+            upper = np.column_stack((corners * block.size / 2, np.full(5, block.half_height)))
+            lines.append(place[:3] + upper @ turn.T)
+        return lines
+
     def apply(self, action: list[float]) -> None:
         self.body.control.apply(self.simulation.client, self._motors, action, self.qpos[: self.n_arm])
