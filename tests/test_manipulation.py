@@ -197,6 +197,24 @@ def test_a_goal_is_a_photograph_of_itself(env_id, make_env):
     np.testing.assert_allclose(env.desired_goal, observation["desired_goal"], atol=1e-6)
 
 
+@pytest.mark.parametrize("env_id", [env_id for env_id in PLAIN_IDS if "Reach" not in env_id])
+def test_where_a_block_is_asked_for_can_be_seen(env_id, make_env):
+    """Without it the picture of the goal is another one, and it is there that it is"""
+    env = make_env(env_id).unwrapped
+    for seed in range(30):
+        env.reset(seed=seed)
+        qpos = env.goal.qpos_of(env.desired_goal)
+        shown = env.photographs(qpos)
+        places = env.camera.project(env.desired_goal.reshape(-1, 3).astype(float)) * 64
+        for index, (column, row) in enumerate(places):
+            without = qpos.copy()
+            without[env.robot.n_arm + 6 * index + 2] = -5.0
+            rows, columns = np.nonzero((env.photographs(without) != shown).any(axis=-1))
+            assert len(rows) >= 4
+            assert abs(rows - row).max() < 10
+            assert abs(columns - column).max() < 10
+
+
 @pytest.mark.parametrize("env_id", PLAIN_IDS)
 def test_what_a_picture_shows_can_be_told(env_id, make_env):
     env = make_env(env_id)

@@ -10,12 +10,19 @@ from sb3_mimic import keys
 from sb3_mimic.envs.registration import POSE_IDS, TASK_IDS
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.errors import EnvArgumentError
+from sb3_mimic.pose import OBJECT, POINTS
 
 N_STEPS = 20
 GOAL_IDS = (*POSE_IDS, *TASK_IDS)
 IMAGE_IDS = [env_id for env_id in GOAL_IDS if not any(mode in env_id for mode in ("State", "Sparse", "Dense"))]
 # Where the law is one of the body, and the same in all modes
 STATE_IDS = [env_id for env_id in POSE_IDS if "State" in env_id]
+
+
+def points_of(env, pose):
+    """Where the points of a pose are, or the things that are asked for, shape (n, 3), in m"""
+    (part,) = (part for part in env.pose_layout if part.name in (POINTS, OBJECT))
+    return part.of(pose).astype(float)
 
 
 @pytest.mark.parametrize("env_id", GOAL_IDS)
@@ -29,7 +36,9 @@ def test_goals_are_photographs_of_states(env_id, make_env):
     np.testing.assert_allclose(env.unwrapped.goal.measure(), goal, atol=1e-6)
     if keys.IMAGE in observation:
         how = (env.unwrapped.eye.target_view, env.unwrapped.eye.target_shot.light)
-        np.testing.assert_array_equal(env.unwrapped.photographer.look(*how), observation[keys.DESIRED_IMAGE])
+        differs = env.unwrapped.photographer.look(*how) != observation[keys.DESIRED_IMAGE]
+        # Where joints follow from a point, they follow from a rounded one: an edge may lie on the other side of a ray
+        assert differs.mean() <= (0 if env_id in POSE_IDS else 1e-3)
 
 
 @pytest.mark.parametrize("env_id", STATE_IDS)
@@ -203,10 +212,10 @@ def test_going_to_the_target_pays_and_going_away_costs(make_env):
 def test_drawn_poses_lie_on_the_robot(env_id, make_env):
     env = make_env(env_id).unwrapped
     picture = env.reset(seed=0)[0][keys.IMAGE]
-    pose = env.achieved_goal if env.camera_ranges is None else env.achieved_view
+    pose = env.achieved_goal if env.view_layout is None else env.achieved_view
     drawn = env.draw_poses(picture, {"true": pose})
     assert drawn.shape == (320, 320, 3)
-    for point in Camera.of(env.eye.own_view).project(env.pose_layout.keypoints(pose).astype(float)):
+    for point in Camera.of(env.eye.own_view).project(points_of(env, pose)):
         column, row = (point * 64).astype(int)
         assert (picture[row - 1 : row + 2, column - 1 : column + 2] < 250).any(), "a key point is where the robot is seen"
 
@@ -217,7 +226,7 @@ def test_every_pose_is_in_the_picture(env_id, make_env):
     rng = np.random.default_rng(0)
     for _ in range(500):
         env.goal.randomise(rng)
-        fractions = env.camera.project(env.robot.keypoints)
+        fractions = env.camera.project(points_of(env, env.goal.measure()))
         assert fractions.min() > 0
         assert fractions.max() < 1
 
