@@ -25,7 +25,7 @@ HOUSE: list[dict[str, str]] = [
     {"envs.sight": ENVS, "envs.tasks": ENVS, "envs.base_env": ENVS, "policies": NETS},
     {"envs.bodies": ENVS, "envs.viewer": ENVS, "envs.photographed_env": ENVS, "agents": ROOF, "tuning": ROOF},
     {"envs.mimic_env": ENVS, "envs.walk_env": ENVS, "zoo": ROOF, "hub": ROOF},
-    {"envs.make": ENVS, "envs.registration": ENVS, "envs.picture_goals": ENVS, "cli": ROOF},
+    {"envs.make": ENVS, "envs.manipulation": ENVS, "envs.registration": ENVS, "envs.picture_goals": ENVS, "cli": ROOF},
     {"": ROOF, "__main__": ROOF, "imitation": ROOF},
 ]
 MAX_FLOORS, MAX_LOOSE_MODULES = 8, 8

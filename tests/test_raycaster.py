@@ -13,10 +13,11 @@ import pybullet as p
 import pytest
 
 import sb3_mimic
+from sb3_mimic.envs.make import EVERY_KEY
 from sb3_mimic.envs.models import urdf
 from sb3_mimic.envs.models.kinematics import Kinematics
 from sb3_mimic.envs.models.urdf_file import UrdfFile
-from sb3_mimic.envs.registration import POSE_IDS
+from sb3_mimic.envs.registration import POSE_IDS, TASK_IDS
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.photographer import Light, RayCaster, ray_pattern
 from sb3_mimic.envs.sight.scene import Scene
@@ -27,7 +28,11 @@ from sb3_mimic.envs.world.view import View
 from sb3_mimic.errors import BodyError, EnvArgumentError
 
 ROOT = Path(sb3_mimic.__file__).parent.parent
-PLAIN_IDS = [env_id for env_id in POSE_IDS if "observation_keys" not in gym.spec(env_id).kwargs]
+PLAIN_IDS = [
+    env_id
+    for env_id in (*POSE_IDS, *TASK_IDS)
+    if gym.spec(env_id).kwargs.get("observation_keys", EVERY_KEY) == EVERY_KEY
+]
 VIEW = View(eye=(2.0, 0.0, 0.0), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=40, width=101, height=101)
 RED = (1.0, 0.0, 0.0)
 EVEN = Light(strength=0.0, ambient=1.0)
@@ -57,7 +62,7 @@ def test_links_are_where_pybullet_says(env_id):
     names = [p.getJointInfo(0, joint, env.simulation.client)[12].decode() for joint in range(len(kinematics.links) - 1)]
     for _ in range(5):
         robot.reset(rng.uniform(robot.joint_low, robot.joint_high))
-        places = dict(zip(kinematics.links, kinematics.forward(robot.qpos), strict=True))
+        places = dict(zip(kinematics.links, kinematics.forward(robot.qpos[: len(robot.body.joints)]), strict=True))
         states = p.getLinkStates(0, range(len(names)), computeForwardKinematics=1, physicsClientId=env.simulation.client)
         for name, state in zip(names, states, strict=True):
             assert np.allclose(places[name][:, 3], state[4], atol=1e-6)

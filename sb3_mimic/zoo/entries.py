@@ -8,7 +8,6 @@ import yaml
 from rl_zoo3.utils import ALGOS
 
 from sb3_mimic import keys
-from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.errors import HyperparametersError
 from sb3_mimic.pose import JOINTS, OBJECT
 from sb3_mimic.runs.shipped import hyperparams_file
@@ -65,14 +64,16 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
     has_joints = offer.layout is None or JOINTS in offer.layout
     # Where a goal is not all that a picture shows, an entry serves as well where the camera moves
     is_wild = has_joints and offer.view_layout is not None
-    model = gym.spec(f"{_model(env_id, offer)}-v0").kwargs
-    for spec in map(gym.spec, ENV_IDS):
-        is_alike = all(spec.kwargs.get(what) == model.get(what) for what in ("body", "task"))
+    model = _model(env_id, offer)
+    made_of = gym.spec(f"{model}-v0").kwargs
+    for spec in gym.registry.values():
+        # One name may begin with another
+        is_mode = spec.id.startswith(model) and all(spec.kwargs.get(what) == made_of.get(what) for what in ("body", "task"))
         observed = frozenset(spec.kwargs.get("observation_keys", EVERY_KEY))
-        if is_alike and observed == offer.keys and is_wild == (SCENE_RANDOMIZATION in spec.kwargs):
-            theirs = spec.kwargs.get(REWARD_WEIGHTS)
-            if theirs in (None, weights):
-                found[theirs == weights] = spec.id
+        if is_mode and observed == offer.keys and is_wild == (SCENE_RANDOMIZATION in spec.kwargs):
+            paid = spec.kwargs.get(REWARD_WEIGHTS)
+            if paid in (None, weights):
+                found[paid == weights] = spec.id
     return found.get(True, found.get(False))
 
 
