@@ -1,56 +1,50 @@
 """Trains with one mixture of reward terms beside another, and draws how fast each of them learns."""
 
 import argparse
-import json
-import os
-import platform
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import NamedTuple
 
-import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import torch as th
 import yaml
 from matplotlib.figure import Figure
 from rl_zoo3.utils import get_class_by_name, linear_schedule
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from sb3_mimic.agents.statistics import bootstrap_interval
+from benchmarks.study import (
+    DOCS,
+    FIRST_SEED,
+    REPOSITORY,
+    Curves,
+    Examination,
+    FloatArray,
+    LearningCurve,
+    Record,
+    band,
+    draw_curves,
+    machine,
+    study,
+)
 from sb3_mimic.agents.tables import write_between_marks
-from sb3_mimic.envs.registration import MAX_EPISODE_STEPS
 from sb3_mimic.runs.shipped import hyperparams_file
 
-FloatArray = npt.NDArray[np.floating]
-# One line of the results: a run and what came out of it
-Record = dict[str, Any]
-Curves = dict[str, dict[str, tuple[list[int], FloatArray]]]
-
-REPOSITORY = Path(__file__).parent.parent
-RESULTS, DOCS = REPOSITORY / "benchmarks" / "rewards.jsonl", REPOSITORY / "docs"
-PACKAGES = ("torch", "stable_baselines3", "pybullet", "gymnasium", "numpy")
+RESULTS = REPOSITORY / "benchmarks" / "rewards.jsonl"
 # Steps of training: long enough for the best to be nearly done, short enough for the others to differ from them
 BUDGETS = {"MimicReacherPlane": 40_960, "MimicReacher3D": 40_960}
 # In so short a training, more and smaller updates get further
 N_STEPS, BATCH_SIZE = 128, 256
 N_SEEDS = 5
-# Poses of the learning curves: neither among the seeds of training nor among those of the final measures
-FIRST_SEED, N_POSES = 500_000, 32
+# Of the learning curves
+N_POSES = 32
 # During a training, beside the one before it
 N_MEASURES = 6
 SOLVED = 0.9
-# Of names in the figure, as part of its height
-LABEL_DISTANCE = 0.045
 
 
 class Mixture(NamedTuple):
@@ -102,69 +96,13 @@ class Run:
     n_poses: int
 
     @property
+    def title(self) -> str:
+        return f"{self.body}, {self.mixture}, seed {self.seed}"
+
+    @property
     def env_id(self) -> str:
         """The body's id without pictures: a reward that compares pictures draws its own"""
         return f"{self.body}State-v0"
-
-
-class Examination:
-    """
-    Asks for the same poses again and again.
-
-    :param env_id: The environment; its reward does not matter
-    :param n_poses: Number of poses
-    """
-
-    def __init__(self, env_id: str, n_poses: int):
-        self.envs = [gym.make(env_id) for _ in range(n_poses)]
-
-    def success(self, model: PPO) -> float:
-        """
-        :param model: Acts deterministically, with VecNormalize's statistics of its training
-        :return: Fraction of the poses that have every key point within 5 cm of its target at the episode's last step
-        """
-        normalization = model.get_vec_normalize_env()
-        assert normalization is not None
-        observations = [env.reset(seed=FIRST_SEED + i)[0] for i, env in enumerate(self.envs)]
-        for _ in range(MAX_EPISODE_STEPS):
-            batch: Any = {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
-            actions, _ = model.predict(normalization.normalize_obs(batch), deterministic=True)
-            steps = [env.step(action) for env, action in zip(self.envs, actions, strict=True)]
-            observations = [step[0] for step in steps]
-        return float(np.mean([step[-1]["is_success"] for step in steps]))
-
-    def close(self) -> None:
-        for env in self.envs:
-            env.close()
-
-
-class LearningCurve(BaseCallback):
-    """
-    Examines the model before training, at even distances during it, and after it.
-
-    :param examination: The examination
-    :param distance: Steps from one to the next; at least a rollout passes between them
-    """
-
-    def __init__(self, examination: Examination, distance: float):
-        super().__init__()
-        self.examination, self.distance = examination, distance
-        self.steps: list[int] = []
-        self.success: list[float] = []
-
-    def _measure(self) -> None:
-        self.steps.append(self.num_timesteps)
-        self.success.append(self.examination.success(self.model))  # type: ignore[arg-type]
-
-    def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= len(self.steps) * self.distance:
-            self._measure()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._measure()
 
 
 def make_model(run: Run) -> PPO:
@@ -190,7 +128,7 @@ def train(run: Run) -> Record:
     :return: The run, its learning curve, how long it took and on what
     """
     th.set_num_threads(1)
-    start = time.perf_counter()
+    start = perf_counter()
     model = make_model(run)
     examination = Examination(run.env_id, run.n_poses)
     curve = LearningCurve(examination, run.n_timesteps / N_MEASURES)
@@ -200,55 +138,8 @@ def train(run: Run) -> Record:
         examination.close()
         assert model.env is not None
         model.env.close()
-    seconds = round(time.perf_counter() - start, 1)
+    seconds = round(perf_counter() - start, 1)
     return {**asdict(run), "steps": curve.steps, "success": curve.success, "seconds": seconds, "machine": machine()}
-
-
-def machine() -> str:
-    """:return: The machine and the versions of what learns"""
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}, {versions}"
-
-
-def read(results: Path) -> list[Record]:
-    """:return: What has been trained so far"""
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-
-
-def find(run: Run, records: Sequence[Record]) -> Record | None:
-    """:return: What came out of a run, or None where it has not been trained"""
-    return next((record for record in records if asdict(run).items() <= record.items()), None)
-
-
-def study(runs: Sequence[Run], results: Path, n_jobs: int) -> list[Record]:
-    """
-    Train what has not been trained yet, and write the result of each as soon as it is there.
-
-    :param runs: What to train
-    :param results: A file of one JSON object per line; what it holds is not trained again
-    :param n_jobs: Processes
-    :return: The results in the order of the runs
-    """
-    records = read(results)
-    missing = [run for run in runs if find(run, records) is None]
-    print(f"{len(runs) - len(missing)} of {len(runs)} runs are in {results}", flush=True)
-    for record in _train_all(missing, n_jobs):
-        with results.open("a") as stream:
-            stream.write(json.dumps(record) + "\n")
-        records.append(record)
-        final = record["success"][-1]
-        print(f"{record['body']}, {record['mixture']}, seed {record['seed']}: {final:.2f}, {record['seconds']} s", flush=True)
-    return [record for run in runs if (record := find(run, records)) is not None]
-
-
-def _train_all(runs: Sequence[Run], n_jobs: int) -> Iterator[Record]:
-    if n_jobs == 1:
-        yield from map(train, runs)
-        return
-    # Spawned, since a fork would inherit torch's threads
-    with ProcessPoolExecutor(n_jobs, get_context("spawn")) as executor:
-        for future in as_completed([executor.submit(train, run) for run in runs]):
-            yield future.result()
 
 
 def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
@@ -257,17 +148,7 @@ def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
     return np.sort(values, axis).take(range(n // 4, n - n // 4), axis).mean(axis)  # type: ignore[no-any-return]
 
 
-def band(success: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """
-    :param success: Shape (n_seeds, n_measures)
-    :return: Interquartile mean over the seeds, and the bounds of its 95 % bootstrap interval, shape (n_measures,) each. The
-        seeds are drawn again within each body and mixture.
-    """
-    intervals = np.array([bootstrap_interval(column, interquartile_mean) for column in success.T])
-    return interquartile_mean(success, 0), intervals[:, 0], intervals[:, 1]
-
-
-def curves(records: Iterable[Record]) -> Curves:
+def curves(records: Iterable[Record]) -> dict[str, Curves]:
     """:return: By body and mixture, the steps of the measures, and the success there, shape (n_seeds, n_measures)"""
     grouped: dict[str, dict[str, list[Record]]] = {}
     for record in records:
@@ -304,7 +185,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def _cells(steps: Sequence[int], success: FloatArray) -> str:
-    mean, low, high = band(success)
+    mean, low, high = band(success, interquartile_mean)
     reached = next((f"{step:,}" for step, value in zip(steps, mean, strict=True) if value >= SOLVED), "-")
     return f" {mean[-1]:.2f} [{low[-1]:.2f}, {high[-1]:.2f}] | {reached} |"
 
@@ -317,48 +198,11 @@ def draw(records: Sequence[Record], picture: Path) -> None:
     by_body = curves(records)
     figure = Figure(figsize=(6.5 * len(by_body), 5.2), layout="constrained")
     axes = figure.subplots(1, len(by_body), squeeze=False)
+    styles = {name: (mixture.colour, mixture.line) for name, mixture in MIXTURES.items()}
     for ax, (body, by_name) in zip(axes[0], by_body.items(), strict=True):
-        ends = {}
-        for name, (steps, success) in by_name.items():
-            mean, low, high = band(success)
-            _, colour, line = MIXTURES[name]
-            ax.plot(steps, mean, line, color=colour, linewidth=1.8, zorder=3)
-            ax.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
-            ends[name] = float(mean[-1])
-        _label(ax, max(steps), ends)
-        ax.set(title=body, xlabel="steps of training", xlim=(0, max(steps)), ylim=(0, 1.01), ylabel="success (5 cm)")
-        ax.xaxis.set_major_formatter("{x:,.0f}")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25)
+        draw_curves(ax, by_name, styles, interquartile_mean)
+        ax.set_title(body)
     figure.savefig(picture, dpi=110)
-
-
-def _label(ax: Any, x: float, ends: dict[str, float]) -> None:
-    """Write each line's name beside its end, and a thin line from one to the other."""
-    names = sorted(ends, key=lambda name: ends[name])
-    for name, y in zip(names, spread([ends[name] for name in names], LABEL_DISTANCE), strict=True):
-        _, colour, line = MIXTURES[name]
-        # In parts of the panel's width to the right of its edge: the sample of the line, then the name
-        beside = ax.get_yaxis_transform()
-        ax.plot([1, 1.05], [ends[name], y], color=colour, linewidth=0.6, transform=beside, clip_on=False)
-        ax.plot([1.05, 1.13], [y, y], line, color=colour, linewidth=1.8, transform=beside, clip_on=False)
-        ax.text(1.15, y, name, transform=beside, va="center", fontsize=9)
-
-
-def spread(heights: Sequence[float], distance: float) -> list[float]:
-    """
-    :param heights: Ascending, up to 1
-    :param distance: The least from one to the next
-    :return: Heights near those, so far from each other, and none above 1
-    """
-    spaced: list[float] = []
-    for height in heights:
-        spaced.append(max(height, spaced[-1] + distance) if spaced else height)
-    ceiling = 1.0
-    for i in reversed(range(len(spaced))):
-        spaced[i] = min(spaced[i], ceiling)
-        ceiling = spaced[i] - distance
-    return spaced
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -379,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for body in args.bodies
         for seed in range(args.seeds)
     ]
-    records = study(runs, args.results, args.jobs)
+    records = study(runs, args.results, args.jobs, train)
     draw(records, args.docs / "images" / "rewards.png")
     text = table(records)
     print(text)

@@ -1,7 +1,6 @@
 """Compares how soon a hand-made and a tuned entry reach a success of 0.95: in steps and seconds, over several seeds."""
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from rl_zoo3.utils import get_callback_list
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
-from benchmarks.rewards import Examination, Record, find, machine, read
+from benchmarks.study import Examination, Record, machine, study
 from sb3_mimic.agents.statistics import bootstrap_interval
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.zoo.manager import MimicZooManager
@@ -43,6 +42,10 @@ class Run:
     entry: dict[str, Any]
     seed: int
     n_poses: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, seed {self.seed}"
 
 
 class TimeToSuccess(BaseCallback):
@@ -84,7 +87,7 @@ class TimeToSuccess(BaseCallback):
         # How long measuring takes says nothing about training
         self.seconds.append(round(now - self._start - self._examining, 2))
         self.steps.append(self.num_timesteps)
-        self.success.append(self.examination.success(self.model))  # type: ignore[arg-type]
+        self.success.append(self.examination.success(self.model))
         self._examining += time.perf_counter() - now
 
 
@@ -113,24 +116,6 @@ def train(run: Run) -> Record:
             model.env.close()
     curve = {"steps": timer.steps, "success": timer.success, "seconds": timer.seconds}
     return {**asdict(run), **curve, "is_reached": timer.is_reached, "machine": machine()}
-
-
-def study(runs: Sequence[Run], results: Path) -> list[Record]:
-    """
-    Train what has not been trained yet, and write the result of each as soon as it is there.
-
-    :param runs: What to train
-    :param results: A file of one JSON object per line
-    :return: The results in the order of the runs
-    """
-    for run in runs:
-        if find(run, read(results)) is None:  # type: ignore[arg-type]
-            record = train(run)
-            with results.open("a") as stream:
-                stream.write(json.dumps(record) + "\n")
-            print(f"{run.name}, seed {run.seed}: {record['success'][-1]:.2f} after {record['steps'][-1]} steps", flush=True)
-    records = read(results)
-    return [record for run in runs if (record := find(run, records)) is not None]  # type: ignore[arg-type]
 
 
 def table(records: Sequence[Record]) -> str:
@@ -184,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in range(args.seeds)
         for name, entry in entries(args.file, args.env).items()
     ]
-    records = study(runs, args.results)
+    records = study(runs, args.results, 1, train)
     print(f"\n{args.env}\n{table(records)}")
     print(f"\nMean [95 % bootstrap interval] over {args.seeds} seeds, {args.poses} poses at each measure. {machine()}")
 

@@ -8,8 +8,9 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from benchmarks import faults, rewards
-from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, LearningCurve, band, curves, interquartile_mean, spread, table
+from benchmarks import faults, her, rewards
+from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
+from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
 from sb3_mimic.envs.make import DEFAULT_REWARD
 
@@ -59,9 +60,9 @@ def test_a_study_trains_draws_and_goes_on_where_it_was_stopped(tmp_path, monkeyp
 def test_a_run_with_other_weights_is_another_run():
     run = rewards.Run("MimicReacherPlane", "sparse", MIXTURES["sparse"].weights, 0, 2000, 32)
     records = [record("sparse", 0, [0, 0, 0])]
-    assert rewards.find(run, records) == records[0]
-    assert rewards.find(run, [{**records[0], "weights": {"sparse": 2.0}}]) is None
-    assert rewards.find(run, [{**records[0], "n_timesteps": 4000}]) is None
+    assert find(run, records) == records[0]
+    assert find(run, [{**records[0], "weights": {"sparse": 2.0}}]) is None
+    assert find(run, [{**records[0], "n_timesteps": 4000}]) is None
 
 
 def test_the_curve_is_measured_before_during_and_after_training():
@@ -86,7 +87,7 @@ def test_interquartile_mean_and_its_band_by_hand():
     # Of five seeds, one succeeds. Drawn again it comes k times, k ~ B(5, 0.2), and the mean of the middle three is
     # max(k - 1, 0) / 3. P(k >= 3) = 0.058 and P(k >= 4) = 0.007: the upper bound is at k = 3.
     success = np.array([[0.5, 0], [0.5, 0], [0.5, 1], [0.5, 0], [0.5, 0]])
-    mean, low, high = band(success)
+    mean, low, high = band(success, interquartile_mean)
     np.testing.assert_allclose(mean, [0.5, 0])
     np.testing.assert_allclose(low, [0.5, 0])
     np.testing.assert_allclose(high, [0.5, 2 / 3])
@@ -115,7 +116,7 @@ def test_names_in_the_figure_are_spread_but_stay_in_order():
 
 
 def test_the_page_says_what_the_results_say():
-    records = rewards.read(rewards.RESULTS)
+    records = read(rewards.RESULTS)
     text = (REPOSITORY / "docs" / "rewards.md").read_text()
     assert f"<!-- rewards -->\n{table(records)}\n<!-- /rewards -->" in text
     by_body = curves(records)
@@ -128,7 +129,87 @@ def test_the_page_says_what_the_results_say():
 
 
 def test_the_default_is_among_what_was_compared():
-    assert DEFAULT_REWARD in [line["weights"] for line in rewards.read(rewards.RESULTS)]
+    assert DEFAULT_REWARD in [line["weights"] for line in read(rewards.RESULTS)]
+
+
+def test_ways_of_hindsight_are_trained_drawn_and_not_trained_again(tmp_path, monkeypatch, capsys):
+    entry = her.base_entry() | {"learning_starts": 450, "gradient_steps": 1, "batch_size": 32, "n_envs": 4}
+    monkeypatch.setattr(her, "base_entry", lambda: entry)
+    monkeypatch.setattr(her, "N_ENVS", 2)
+    (tmp_path / "images").mkdir()
+    page, results = tmp_path / "her.md", tmp_path / "results.jsonl"
+    page.write_text("Before\n<!-- her -->\n<!-- /her -->\nafter\n")
+    options = ["--steps", "500", "--distance", "200", "--episodes", "3", "--seeds", "0"]
+    options += ["--results", str(results), "--docs", str(tmp_path), "--only"]
+    her.main([*options, "random-1"])
+    (line,) = read(results)
+    assert line["replay_buffer_kwargs"] == entry["replay_buffer_kwargs"] | {
+        "goal_selection_strategy": "random", "n_sampled_goal": 1
+    }  # fmt: skip
+    assert line["steps"] == [0, 200, 400, 500]
+    assert len(line["success"]) == len(line["seconds"]) == len(line["cpu_seconds"]) == 4
+    assert all(0 <= success <= 1 for success in line["success"])
+    assert line["seconds"] == sorted(line["seconds"])
+    assert line["seconds"][0] == 0 < line["seconds"][-1]
+    trained = []
+
+    def train(run: her.Run) -> dict:
+        trained.append(run.title)
+        return {**line, **asdict(run)}
+
+    monkeypatch.setattr(her, "train", train)
+    her.main([*options, "random-1", "future-4-keep"])
+    assert trained == ["future-4-keep, seed 0"]
+    assert "1 of 2 runs" in capsys.readouterr().out
+    # What is not asked for this time stays on the page
+    her.main([*options, "random-1"])
+    text = page.read_text()
+    assert "| random | 1 | redraw | 1 |" in text
+    assert "| future | 4 | keep | 1 |" in text
+    assert text.startswith("Before\n<!-- her -->\n![")
+    assert text.endswith(f"{line['machine']}.\n<!-- /her -->\nafter\n")
+    with Image.open(tmp_path / "images" / "her.png") as picture:
+        assert len(picture.convert("RGB").getcolors(10**6)) > 10
+
+
+def test_all_ways_of_hindsight_are_compared():
+    entry = her.base_entry()
+    known = her.settings(entry)
+    assert len(known) == len({json.dumps(setting, sort_keys=True) for setting in known.values()})
+    assert {(each["goal_selection_strategy"], each["n_sampled_goal"]) for each in known.values()} == {
+        (strategy, k) for strategy in ("final", "future", "strict_future", "episode", "random") for k in (1, 4, 8)
+    }
+    plain = [each for name, each in known.items() if name.startswith("future-4")]
+    assert {each["already_achieved"] for each in plain} == {"keep", "redraw", 0.1, 0.3}
+    assert entry["replay_buffer_kwargs"] in known.values(), "the entry's own is among them"
+
+
+def test_the_table_of_hindsight_by_hand():
+    def line(name: str, seed: int, success: list[float], seconds: list[float]) -> dict:
+        setting = {"goal_selection_strategy": "future", "n_sampled_goal": 4, "already_achieved": name}
+        run = her.Run(f"future-4-{name}", setting, {}, seed, 10_000)
+        cpu_seconds = [second / 2 for second in seconds]
+        return asdict(run) | {"steps": [0, 5000, 10_000], "success": success, "seconds": seconds, "cpu_seconds": cpu_seconds,
+                              "machine": "a machine"}  # fmt: skip
+
+    records = [line("keep", 0, [0, 0.4, 0.8], [0, 50, 100]), line("keep", 1, [0, 0.8, 1.0], [0, 70, 140])]
+    records.append(line("redraw", 0, [0, 0.1, 0.2], [0, 60, 120]))
+    rows = her.table(records).splitlines()
+    assert rows[0].endswith("| success after 10,000 steps | to 0.5 | to 0.9 |")
+    # Of two seeds the bootstrap draws both, or one of them twice
+    assert rows[2] == "| future | 4 | keep | 2 | 0.90 [0.80, 1.00] | 5,000 steps, 60 s | 10,000 steps, 120 s |"
+    assert rows[3] == "| future | 4 | redraw | 1 | 0.20 [0.20, 0.20] | - | - |"
+    assert "A training took 120 s, 60 of them on its core" in rows[-1]
+    assert set(her.panels(records)) == {"future, k = 4, already_achieved"}
+
+
+def test_the_page_on_hindsight_says_what_the_results_say():
+    records = read(her.RESULTS)
+    if not records:
+        pytest.skip("the study has not been run yet")
+    assert her.table(records) in (REPOSITORY / "docs" / "her.md").read_text()
+    assert len({json.dumps([line["entry"], line["n_timesteps"]]) for line in records}) == 1
+    assert max(line["seed"] for line in records) < her.FIRST_SEED < FIRST_SEED - her.N_EPISODES
 
 
 @pytest.mark.slow
