@@ -28,6 +28,10 @@ PACKAGES = ("pybullet", "gymnasium", "torch", "stable_baselines3", "pybullet_env
 OURS = ("MimicReacher3D", "MimicReacherPlane", "MimicReacher6D", "MimicHumanoid")
 PEERS = ("ReacherBulletEnv-v0", "PandaReach-v3", "Reacher-v5")
 WALKER, WALKING_PEER = "MimicHumanoidWalk-v0", "HumanoidBulletEnv-v0"
+# What an arm does with things on a table, here and in panda-gym
+TASKS = {f"Mimic{task}": f"Panda{task}-v3" for task in ("Reach", "Push", "PickAndPlace", "Slide", "Stack")}
+# Ours, and what it is compared with
+RIVALS = [(ours, peer) for ours in OURS for peer in PEERS] + [(WALKER, WALKING_PEER), *TASKS.items()]
 
 
 class Runner:
@@ -82,10 +86,10 @@ def make_bullet() -> Pair:
     return Runner(env), Runner(env, draw=True)
 
 
-def make_panda() -> Pair:
+def make_panda(env_id: str) -> Pair:
     """:return: panda-gym's"""
     size: Any = {"render_width": SIZE, "render_height": SIZE}
-    env = gym.make("panda_gym:PandaReach-v3", render_mode="rgb_array", renderer="Tiny", **size)
+    env = gym.make(f"panda_gym:{env_id}", render_mode="rgb_array", renderer="Tiny", **size)
     return Runner(env), Runner(env, draw=True)
 
 
@@ -131,8 +135,7 @@ def measure_steps(pairs: dict[str, Pair], n_rounds: int, n_steps: int, seconds: 
             speeds[name].append([runner.run(n_steps, seconds) if runner else np.nan for runner in pair])
     medians = {name: np.median(rounds, axis=0) for name, rounds in speeds.items()}
     # Round by round: what else the machine does weighs on both sides of a ratio
-    rivals = [(ours, peer) for ours in OURS for peer in PEERS] + [(WALKER, WALKING_PEER)]
-    ratios = {f"{ours} / {peer}": np.median(np.divide(speeds[ours], speeds[peer]), axis=0) for ours, peer in rivals}
+    ratios = {f"{ours} / {peer}": np.median(np.divide(speeds[ours], speeds[peer]), axis=0) for ours, peer in RIVALS}
     return {"steps_per_second": as_numbers(medians), "ratios": as_numbers(ratios)}
 
 
@@ -210,8 +213,12 @@ def main() -> None:
     th.set_num_threads(1)
 
     mujoco_pair, mujoco_note = make_mujoco()
-    peers = dict(zip(PEERS, (make_bullet(), make_panda(), mujoco_pair), strict=True))
+    peers = dict(zip(PEERS, (make_bullet(), make_panda(PEERS[1]), mujoco_pair), strict=True))
     pairs = {name: make_ours(name) for name in OURS} | peers | make_walkers()
+    for ours, peer in TASKS.items():
+        pairs[ours] = make_ours(ours)
+        if peer not in pairs:
+            pairs[peer] = make_panda(peer)
     steps = measure_steps(pairs, args.rounds, args.steps, args.seconds)
     results = {"machine": machine(), **steps, "mujoco": mujoco_note}
     print(f"\n{results['machine']}")
