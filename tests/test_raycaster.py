@@ -29,9 +29,7 @@ from sb3_mimic.errors import BodyError, EnvArgumentError
 
 ROOT = Path(sb3_mimic.__file__).parent.parent
 PLAIN_IDS = [
-    env_id
-    for env_id in (*POSE_IDS, *TASK_IDS)
-    if gym.spec(env_id).kwargs.get("observation_keys", EVERY_KEY) == EVERY_KEY
+    env_id for env_id in (*POSE_IDS, *TASK_IDS) if gym.spec(env_id).kwargs.get("observation_keys", EVERY_KEY) == EVERY_KEY
 ]
 VIEW = View(eye=(2.0, 0.0, 0.0), target=(0.0, 0.0, 0.0), up=(0, 0, 1), fov=40, width=101, height=101)
 RED = (1.0, 0.0, 0.0)
