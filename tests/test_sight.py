@@ -70,7 +70,7 @@ def test_robot_and_ghost_are_seen_and_told_apart(env_id, make_env):
         is_ghost = (ghost[..., 3] == 255) & (robot[..., 3] == 0)
         if is_ghost.sum() < 500:
             continue
-        without = env.eye._stage.show(replace(env.camera, width=480, height=480), partial(env.eye._layer, env.robot.qpos))
+        without = env.eye.stage.show(replace(env.camera, width=480, height=480), partial(env.eye._layer, env.robot.qpos))
         change = np.abs(picture.astype(int) - without).max(axis=-1)
         assert np.median(change[is_ghost]) > 15
         own_color = np.median(np.abs(ghost[is_ghost][:, :3].astype(int) - without[is_ghost]).max(axis=-1))
@@ -170,7 +170,7 @@ def test_no_pose_reaches_through_the_floor(body):
     env = pose_env(body, STATE, render_mode="rgb_array")
     env.reset(seed=0)
     env.render()
-    stage, rng = env.eye._stage, np.random.default_rng(1)
+    stage, rng = env.eye.stage, np.random.default_rng(1)
     lowest = 0.0
     for _ in range(200):
         env.robot.reset(rng.uniform(env.robot.joint_low, env.robot.joint_high))
@@ -185,7 +185,7 @@ def test_who_stands_on_the_floor_needs_no_post():
     env = pose_env("sb3_mimic.envs.bodies.reacher:REACHER_PLANE", STATE, render_mode="rgb_array")
     env.reset(seed=0)
     env.render()
-    assert (env.eye._stage.floor, env.eye._stage.post) == (-0.05, None)
+    assert (env.eye.stage.floor, env.eye.stage.post) == (-0.05, None)
     env.close()
 
 
