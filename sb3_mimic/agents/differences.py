@@ -160,6 +160,19 @@ def _blur(plane: Array32, line: Array32) -> None:
 
 
 @jit
+def blur(plane: Array32, n_times: int) -> None:
+    """
+    Blurs a picture in place.
+
+    :param plane: Shape (rows, columns, 3)
+    :param n_times: So often, by a quarter, a half and a quarter along both sides
+    """
+    line = np.empty(3 * max(plane.shape[0], plane.shape[1]), np.float32)
+    for _ in range(n_times):
+        _blur(plane, line)
+
+
+@jit
 def weigh(
     drawn: npt.NDArray[np.uint8],
     is_known: npt.NDArray[np.bool_],

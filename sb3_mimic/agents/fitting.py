@@ -1,14 +1,16 @@
 """Finds the pose in which a robot, drawn, looks most like a picture: damped steps of Gauss and Newton, and several starts."""
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from sb3_mimic.agents.comparison import Background, Photometry, Target, photometry_of
-from sb3_mimic.agents.differences import box_of, differences, explained, moments_of, weigh
+from sb3_mimic.agents.comparison import PLAIN_LIGHT, Background, Photometry, Target, photometry_of
+from sb3_mimic.agents.differences import blur, box_of, differences, explained, moments_of, weigh
 from sb3_mimic.agents.unknowns import Unknowns
 
 Picture = npt.NDArray[np.uint8]
@@ -58,6 +60,9 @@ N_SOFTNESS = 6
 ROBOT_NOISE = 4.0
 # Pixels that differ by so many levels count as half explained
 EXPLAINED, EXPLAINED_BLURS = 15.0, 4
+# Qualities of JPEG that are tried. A picture went through one where less than this share of what is not explained is left
+# once the drawn one has gone through it too; so often at most it is looked again then
+QUALITIES, LESS_AFTER_JPEG, N_JPEG_ROUNDS = tuple(range(10, 96, 5)), 0.75, 9
 # Poses that are looked at before others are tried in earnest, and how many of those
 N_LOOKED_AT, N_TRIED = 64, 2
 
@@ -75,6 +80,7 @@ class Fit:
     :param photometry: The light
     :param background: What is behind the robot
     :param n_blurs: How often it was blurred to be compared
+    :param quality: Of the JPEG that it went through; None where it did not
     """
 
     x: FloatArray
@@ -85,6 +91,7 @@ class Fit:
     photometry: Photometry
     background: Background
     n_blurs: int
+    quality: int | None = None
 
 
 class Search:
@@ -222,6 +229,74 @@ class Search:
         out, *_ = self._weighed(drawn, whole, EXPLAINED_BLURS, cutoff, fit.photometry, background)
         return explained(drawn[0, ..., 3], self.target.is_known, out[0], out[1], cutoff)
 
+    def through_jpeg(self, fit: Fit) -> Fit | None:
+        """
+        Finds the quality of JPEG that a picture went through.
+
+        :param fit: What was found so far
+        :return: The fit with that quality, in the light that was found or in the usual one; None where the picture does not
+            look as if it had gone through JPEG
+        """
+        plain = float(np.abs(self.target.picture - self.shown(fit)).mean())
+        usual = replace(fit, photometry=replace(PLAIN_LIGHT, softness=fit.photometry.softness))
+        found = []
+        for each in (fit, usual):
+            shown = self.shown(each)
+            for quality in QUALITIES:
+                error = float(np.abs(self.target.picture - compressed(shown, quality)).mean())
+                found.append((error, replace(each, quality=quality)))
+        error, best = min(found, key=lambda pair: pair[0])
+        return best if error < LESS_AFTER_JPEG * plain else None
+
+    def after_jpeg(self, fit: Fit, stage: Stage) -> Fit:
+        """
+        Goes on where the picture went through JPEG: drawings go through it too before they are compared. How they change with
+        the unknowns is told by those that do not, since JPEG rounds small changes away.
+
+        :param fit: What was found, with the quality
+        :param stage: How it is compared
+        :return: The best that was found
+        """
+        best, x, n = fit, fit.x, len(fit.x)
+        lowest, step = math.inf, np.zeros(n)
+        for _ in range(N_JPEG_ROUNDS):
+            basis = _basis(best.normal, stage.change)
+            pictures = self.draw(np.vstack((x, x + basis, x - basis)))
+            box = box_of(pictures, stage.n_blurs + 1)
+            out, weights, *_ = self._weighed(pictures, box, stage.n_blurs, stage.cutoff, fit.photometry, fit.background)
+            left = self._left_after_jpeg(replace(fit, x=x), stage.n_blurs)
+            left = np.ascontiguousarray(left[box[0] : box[1], box[2] : box[3]])
+            known, noises = self.target.is_known, (ROBOT_NOISE, fit.background.noise, stage.cutoff)
+            cost, rest = weigh(pictures[0], known, box, left, out[-1], *noises, weights)
+            if cost >= lowest:
+                step = step / 2
+                x = best.x + step
+                continue
+            lowest, changes = cost, np.float32(0.5) * (out[1 : n + 1] - out[n + 1 : 2 * n + 1])
+            noise, normal, slope = self._equations(left, changes, weights, rest, x, basis)
+            inverse = np.linalg.inv(basis)
+            whole = inverse @ normal @ inverse.T
+            seen = np.diag(whole) - self._prior(x, noise)
+            best = replace(fit, x=x, cost=cost, normal=whole, seen=seen, noise=noise)
+            step = np.clip(_solved(normal, slope, DAMPINGS[0]) @ basis, -LARGEST_STEP, LARGEST_STEP)
+            x = self.unknowns.clipped(x + step)
+        return best
+
+    def _left_after_jpeg(self, fit: Fit, n_blurs: int) -> npt.NDArray[np.float32]:
+        """Returns how a picture differs from what was drawn and went through JPEG, shape (height, width, 3)."""
+        left = self.target.picture - compressed(self.shown(fit), fit.quality or 0).astype(np.float32)
+        blur(left, n_blurs)
+        return left
+
+    def explained_after_jpeg(self, fit: Fit) -> tuple[float, float, float, float, float]:
+        """Returns what :meth:`explained` does where the picture went through JPEG."""
+        drawn = self.draw(fit.x[None])
+        cutoff = EXPLAINED + fit.background.noise / 2
+        empty = self.target.picture - np.minimum(fit.background.colors, np.float32(255))
+        blur(empty, EXPLAINED_BLURS)
+        left = self._left_after_jpeg(fit, EXPLAINED_BLURS)
+        return explained(np.ascontiguousarray(drawn[0, ..., 3]), self.target.is_known, left, empty, cutoff)
+
     def shown(self, fit: Fit) -> Picture:
         """Draws a pose before the background and in the light that were found, shape (height, width, 3)."""
         drawn = self.draw(fit.x[None])[0].astype(np.float32)
@@ -244,17 +319,20 @@ class Search:
 
     def _light(self, drawn: Picture, photometry: Photometry, background: Background, stage: Stage) -> Photometry:
         moments = np.empty((7, 7))
-        box = box_of(drawn[None], 0)
+        soft = _softened(drawn, photometry.softness)
+        box = box_of(soft[None], 0)
         for cutoff in (2 * stage.cutoff, stage.cutoff):
             _, weights, *_ = self._weighed(drawn[None], box, 0, cutoff, photometry, background)
-            moments_of(drawn, self.target.picture, background.colors, weights, box, moments)
+            moments_of(soft, self.target.picture, background.colors, weights, box, moments)
             photometry = photometry_of(moments, photometry)
         return photometry
 
     def softened(self, fit: Fit) -> Fit:
         """Finds how soft a picture is, and returns the fit with that."""
         drawn, stage = self.draw(fit.x[None])[0], COARSE_STAGES[-1]
-        lights = [replace(fit.photometry, softness=softness) for softness in range(N_SOFTNESS)]
+        # In a soft picture, thin limbs were taken for pale ones
+        seen = (fit.photometry, PLAIN_LIGHT)
+        lights = [replace(light, softness=softness) for softness in range(N_SOFTNESS) for light in seen]
         costs = [self._cost(drawn, light, fit.background, replace(stage, n_blurs=0)) for light in lights]
         return replace(fit, photometry=lights[int(np.argmin(costs))])
 
@@ -311,6 +389,23 @@ class Search:
         scales = self.unknowns.scales
         prior: FloatArray = (noise + 0.1) ** 2 / (scales * np.maximum(np.abs(x - self.unknowns.estimate), scales))
         return prior
+
+
+def _softened(drawn: Picture, softness: int) -> Picture:
+    """Blurs a drawing with its coverage so often, shape (height, width, 4)."""
+    if not softness:
+        return drawn
+    colors, coverage = (np.array(part, np.float32) for part in (drawn[..., :3], np.repeat(drawn[..., 3:], 3, axis=2)))
+    for plane in (colors, coverage):
+        blur(plane, softness)
+    return np.dstack((colors, coverage[..., :1])).round().astype(np.uint8)
+
+
+def compressed(picture: Picture, quality: int) -> Picture:
+    """Returns a picture as it is after JPEG, shape (height, width, 3)."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "jpeg", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def _basis(normal: FloatArray, change: float) -> FloatArray:

@@ -31,6 +31,8 @@ NOISY = 1.2
 N_RESTARTS = 4
 # Nor are they where less of the robot and of what is around it is unexplained, as a share of the robot
 LEAST_UNEXPLAINED = 0.08
+# Nor where JPEG explains so much that this is left, as a share of the robot
+EXPLAINED_AFTER_JPEG = 0.1
 # More of a robot than this must not be hidden
 MOST_HIDDEN = 0.8
 # What covers less of the picture, or differs less from what is behind it, is not seen
@@ -38,7 +40,7 @@ LEAST_COVERED, LEAST_VISIBLE = 0.002, 0.1
 # Where the robot is bright the picture must be brighter, by so much of the difference; more before others than plain ones
 LEAST_CONTRAST, LEAST_CONTRAST_BEFORE_OTHERS = 0.15, 0.5
 # More of the robot than this share must not be unexplained: before a plain background, and before others, which hide much
-LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS = 0.45, 0.15
+LARGEST_RESIDUAL, LARGEST_RESIDUAL_BEFORE_OTHERS = 0.25, 0.15
 # A background is another than a plain one where it is as noisy, or where so much of the picture is unexplained
 OTHER_BACKGROUND, OTHER_THINGS = 12.0, 0.08
 # 90 % of Laplace's distribution lie within this many scales
@@ -47,8 +49,8 @@ LAPLACE_90 = math.log(10)
 WIDTH, SHARP_WIDTH, DRAWN_WIDTH = 4.5, 2.2, 6.5
 # What is left where the background is less noisy is alike in pixels side by side: widths are so many times larger at most
 LARGEST_STRUCTURE = 3.0
-# So many times more where the camera is unknown too
-MOVED_WIDTH = 1.3
+# So many times more where the camera is unknown too, and where JPEG has rounded small changes away
+MOVED_WIDTH, JPEG_WIDTH = 1.3, 4.0
 # A joint is hidden where a picture like this tells it no better, in rad
 HIDDEN_WIDTH = math.radians(10)
 # What is missing from an environment, by what it is for
@@ -172,6 +174,10 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
     for _ in range(N_RESTARTS):
         if _is_explained(coarse, fit, left):
             break
+        if is_small and (found := coarse.through_jpeg(fit)) is not None:
+            found = coarse.after_jpeg(found, COARSE_STAGES[-1])
+            if _residual(*coarse.explained_after_jpeg(found)[:3]) < EXPLAINED_AFTER_JPEG:
+                return coarse, coarse, found, found
         soft = coarse.softened(fit)
         if soft.photometry.softness != fit.photometry.softness:
             fit = coarse.run(fit.x, stages[1:], soft.photometry)
@@ -180,6 +186,8 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
         # Not the cost: where a bar hides the robot, one in the bar's colours explains more
         fit = min(fit, *others, key=lambda other: other.noise)
     if is_small:
+        if fit.noise > EXPLAINING and (found := coarse.through_jpeg(fit)) is not None:
+            return coarse, coarse, fit, coarse.after_jpeg(found, COARSE_STAGES[-1])
         if fit.noise > EXPLAINING:
             return coarse, coarse, fit, coarse.run(fit.x, SHARP_STAGES, fit.photometry, normal=fit.normal)
         return coarse, coarse, fit, fit
@@ -190,6 +198,8 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
         soft = search.softened(fine)
         if soft.photometry.softness:
             fine = search.run(fine.x, FINE_STAGES, soft.photometry, normal=fine.normal)
+        if not target.is_reduced and (found := search.through_jpeg(fine)) is not None:
+            fine = search.after_jpeg(found, FINE_STAGES[0])
     return coarse, search, fit, search.averaged(fine, FINE_STAGES[0]) if target.is_reduced else fine
 
 
@@ -212,13 +222,18 @@ def _reading(
 ) -> Reading:
     env = unknowns.env
     covered, wrong, without, others, hidden = coarse.explained(replace(first, x=fit.x))
-    residual = min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
+    residual = _residual(covered, wrong, without)
+    if fit.quality is not None:
+        # What JPEG makes of a picture is not the robot's
+        residual = _residual(*search.explained_after_jpeg(fit)[:3])
     qpos = unknowns.joints(fit.x).copy()
     spread = np.sqrt(np.diag(np.linalg.pinv(fit.normal)))[: len(qpos)]
     # What is left is no noise where the background has less
     structure = min(max(fit.noise / (NOISY * fit.background.noise), 1.0), LARGEST_STRUCTURE)
     factor = WIDTH if fit.n_blurs else SHARP_WIDTH
     width = math.hypot(factor * structure * fit.noise, DRAWN_WIDTH) * (MOVED_WIDTH if unknowns.has_camera else 1.0)
+    if fit.quality is not None:
+        width *= JPEG_WIDTH
     half_width = width * spread
     named = getattr(env, "joint_names", None) or [f"joint_{index}" for index in range(len(qpos))]
     seen = width / np.sqrt(np.maximum(fit.seen[: len(qpos)], 1e-12))
@@ -242,6 +257,11 @@ def _reading(
         drawn=search.shown(fit),
         camera=unknowns.camera(fit.x),
     )
+
+
+def _residual(covered: float, wrong: float, without: float) -> float:
+    """Returns how much of the robot a picture does not show, see :class:`Reading`."""
+    return min(wrong / max(without, 1e-3 * covered, 1e-9), 1.0)
 
 
 def _reason(fit: Fit, is_plain: bool, residual: float, covered: float, visible: float) -> str:
