@@ -255,7 +255,12 @@ def test_steps_of_hidden_weights_change_all_directions_alike():
         values = th.linalg.svdvals(orthogonal(matrix))
         assert 0.6 < values.min() and values.max() < 1.3
         # In the directions of the gradient
-        assert th.nn.functional.cosine_similarity(orthogonal(matrix).flatten(), (left[:rows, :n] @ right[:columns, :n].T).flatten(), 0) > 0
+        assert (
+            th.nn.functional.cosine_similarity(
+                orthogonal(matrix).flatten(), (left[:rows, :n] @ right[:columns, :n].T).flatten(), 0
+            )
+            > 0
+        )
 
 
 def test_only_hidden_weights_are_turned():
