@@ -156,7 +156,7 @@ def test_augmented_pictures_are_learnt_from_in_the_same_way_each_time(make_model
             seen.append(images.shape)
             return super().__call__(images, rng)
 
-    callback = TranslatorCallback(augmentation={"untouched": 0.5})
+    callback = TranslatorCallback(augmentation={"untouched": 0.5}, batch_size=64)
     callback.augmentation = Watched()
     model.learn(128, callback=callback)
     assert seen == [(64, 3, 64, 64)], "three quarters of 128 frames are a whole batch and a half"

@@ -91,17 +91,24 @@ def differences(
     for index in range(n):
         for _ in range(softness):
             _blur(out[index], line)
-    for j in range(rows):
-        for i in range(columns):
-            for channel in range(3):
-                out[0, j, i, channel] += out[n, j, i, channel]
-            if not is_known[top + j, left + i]:
-                for index in range(n + 1):
-                    for channel in range(3):
-                        out[index, j, i, channel] = 0
+    _add_and_mask(out, is_known, top, left)
     for index in range(n + 1):
         for _ in range(n_blurs):
             _blur(out[index], line)
+
+
+@jit
+def _add_and_mask(out: Array32, is_known: npt.NDArray[np.bool_], top: int, left: int) -> None:
+    """Adds the last of several pictures to the first, and makes all of them zero where nothing is known."""
+    last = len(out) - 1
+    for j in range(out.shape[1]):
+        for i in range(out.shape[2]):
+            for channel in range(3):
+                out[0, j, i, channel] += out[last, j, i, channel]
+            if not is_known[top + j, left + i]:
+                for index in range(last + 1):
+                    for channel in range(3):
+                        out[index, j, i, channel] = 0
 
 
 @jit

@@ -1,6 +1,7 @@
 """Reads a pose better than a translator does: draws what was read, compares it with the picture, and corrects it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from sb3_mimic.agents.comparison import PLAIN_LIGHT, SMALLEST, Target, target_of
 from sb3_mimic.agents.environments import layer_with
-from sb3_mimic.agents.fitting import COARSE_STAGES, EXPLAINING, FINE_STAGES, ROUGH_STAGES, SHARP_STAGES, Fit, Search
+from sb3_mimic.agents.fitting import COARSE_STAGES, EXPLAINING, FINE_STAGES, ROUGH_STAGES, SHARP_STAGES, Fit, Search, Stage
 from sb3_mimic.agents.unknowns import Unknowns
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, PoseLayout
@@ -171,36 +172,64 @@ def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, 
         target, reduced = target.without(color), reduced.without(color)
         coarse = Search(unknowns, reduced, rng)
         fit = coarse.run(unknowns.estimate, stages, PLAIN_LIGHT)
-    for _ in range(N_RESTARTS):
-        if _is_explained(coarse, fit, left):
-            break
-        if is_small and (found := coarse.through_jpeg(fit)) is not None:
-            found = coarse.after_jpeg(found, COARSE_STAGES[-1])
-            if _residual(*coarse.explained_after_jpeg(found)[:3]) < EXPLAINED_AFTER_JPEG:
-                return coarse, coarse, found, found
-        soft = coarse.softened(fit)
-        if soft.photometry.softness != fit.photometry.softness:
-            fit = coarse.run(fit.x, stages[1:], soft.photometry)
-            continue
-        others = [coarse.run(start, stages, fit.photometry) for start in coarse.others(fit)]
-        # Not the cost: where a bar hides the robot, one in the bar's colours explains more
-        fit = min(fit, *others, key=lambda other: other.noise)
+    fit = _restarted(coarse, fit, stages, left, is_small)
     if is_small:
-        if fit.noise > EXPLAINING and (found := coarse.through_jpeg(fit)) is not None:
-            return coarse, coarse, fit, coarse.after_jpeg(found, COARSE_STAGES[-1])
-        if fit.noise > EXPLAINING:
-            return coarse, coarse, fit, coarse.run(fit.x, SHARP_STAGES, fit.photometry, normal=fit.normal)
-        return coarse, coarse, fit, fit
+        return coarse, coarse, fit, _sharpened(coarse, fit)
     search = Search(unknowns, target, rng)
     finer = fit.normal * (target.height / reduced.height) ** 3
-    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), normal=finer)
+    return coarse, search, fit, _enlarged(search, replace(fit, normal=finer))
+
+
+def _restarted(search: Search, fit: Fit, stages: Sequence[Stage], left: float, is_whole: bool) -> Fit:
+    """
+    Looks for what explains a picture better than the pose that was found, where that leaves much: a softer picture, one that
+    went through JPEG, or another pose.
+
+    :param search: In few pixels
+    :param fit: The pose
+    :param stages: Of searches for others
+    :param left: What may be left unexplained, in levels
+    :param is_whole: Whether the picture has no more pixels than these
+    :return: The best that was found
+    """
+    for _ in range(N_RESTARTS):
+        if _is_explained(search, fit, left):
+            break
+        if is_whole and (found := search.through_jpeg(fit)) is not None:
+            found = search.after_jpeg(found, COARSE_STAGES[-1])
+            if _residual(*search.explained_after_jpeg(found)[:3]) < EXPLAINED_AFTER_JPEG:
+                return found
+        soft = search.softened(fit)
+        if soft.photometry.softness != fit.photometry.softness:
+            fit = search.run(fit.x, stages[1:], soft.photometry)
+            continue
+        others = [search.run(start, stages, fit.photometry) for start in search.others(fit)]
+        # Not the cost: where a bar hides the robot, one in the bar's colours explains more
+        fit = min(fit, *others, key=lambda other: other.noise)
+    return fit
+
+
+def _sharpened(search: Search, fit: Fit) -> Fit:
+    """Returns a fit after a last look at a picture of few pixels that is noisy, or went through JPEG."""
+    if fit.noise <= EXPLAINING or fit.quality is not None:
+        return fit
+    found = search.through_jpeg(fit)
+    if found is not None:
+        return search.after_jpeg(found, COARSE_STAGES[-1])
+    return search.run(fit.x, SHARP_STAGES, fit.photometry, normal=fit.normal)
+
+
+def _enlarged(search: Search, fit: Fit) -> Fit:
+    """Returns what a fit in few pixels becomes in more."""
+    fine = search.run(fit.x, FINE_STAGES, replace(fit.photometry, softness=0), normal=fit.normal)
+    is_reduced = search.target.is_reduced
     if fine.noise > max(LEFT_REDUCED, NOISY * fine.background.noise):
         soft = search.softened(fine)
         if soft.photometry.softness:
             fine = search.run(fine.x, FINE_STAGES, soft.photometry, normal=fine.normal)
-        if not target.is_reduced and (found := search.through_jpeg(fine)) is not None:
+        if not is_reduced and (found := search.through_jpeg(fine)) is not None:
             fine = search.after_jpeg(found, FINE_STAGES[0])
-    return coarse, search, fit, search.averaged(fine, FINE_STAGES[0]) if target.is_reduced else fine
+    return search.averaged(fine, FINE_STAGES[0]) if is_reduced else fine
 
 
 def _is_explained(search: Search, fit: Fit, left: float) -> bool:
