@@ -33,8 +33,8 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
     Measures a trained agent on episodes that it has never seen, with deterministic actions, in the environment that its
     run describes: with its arguments and its wrappers.
 
-    - ``success``, ``success_2cm``: the largest distance of a key point, or of a thing that is moved, at the episode's last step is
-      below 5 cm, 2 cm
+    - ``success``, ``success_2cm``: the largest distance of a key point, or of a thing that is moved, at the episode's last
+      step is below 5 cm, 2 cm
     - ``held``: the L2 norm over all key points stays below 0.1 m for 50 consecutive steps, within 300
     - ``joint_error_deg``, ``keypoint_error_cm``: means over joints and key points, at the episode's last step
     - ``..._from_image``: the same where the agent gets only a picture of the target, and looks at what it reads again

@@ -57,8 +57,8 @@ def measure_sight(agent: Agent, env: Env, n_poses: int = 200, show_progress: boo
     - ``inverted``, ``another robot``, and what :data:`~sb3_mimic.pictures.corruptions.OTHER_PICTURES` names: what shows no
       pose of the robot
 
-    For each: ``translator`` and ``refined``, the median joint error of the translator alone and after render and compare, or that of
-    what is asked for where goals have no joints;
+    For each: ``translator`` and ``refined``, the median joint error of the translator alone and after render and compare, or
+    that of what is asked for where goals have no joints;
     ``within``, the share of joints whose error lies within what was stated to hold in 90 % of the cases; ``refused``, the
     share of pictures that were refused; and ``ms``, the median time of a reading on one thread.
 

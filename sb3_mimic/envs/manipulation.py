@@ -112,7 +112,7 @@ def manipulation_env(
 
     :param task: What is asked for, or the name of one of ours
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
-    :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`; by default 0 where the goal is met and -1 elsewhere
+    :param reward_weights: See :class:`~sb3_mimic.envs.tasks.rewards.Reward`; by default 0 where the goal is met, -1 elsewhere
     :param control: ``"end_effector"``: an action is the way of the hand; ``"joints"``: those of the arm's joints
     :param model: ``"primitives"``: capsules and boxes, or ``"mesh"``: the robot's own looks, drawn thirty times slower
     :param render_mode: ``"human"``, ``"rgb_array"`` or None

@@ -298,7 +298,8 @@ def _stored_space(observation_space: spaces.Dict, stored_keys: Sequence[str] | N
     unknown = [key for key in stored_keys if key not in observation_space.spaces]
     if unknown or isinstance(stored_keys, str):
         raise InputError(
-            f"stored_keys must be a list of keys of the observation ({', '.join(observation_space.spaces)}), got {stored_keys!r}."
+            f"stored_keys must be a list of keys of the observation, of {', '.join(observation_space.spaces)}, got"
+            f" {stored_keys!r}."
         )
     return spaces.Dict({key: observation_space[key] for key in stored_keys})
 

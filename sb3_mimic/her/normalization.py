@@ -40,7 +40,7 @@ class VecTransposeOutside(VecTransposeImage):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = self.venv.step_wait()
-        return self.transpose_observations(observations), rewards, dones, infos  # type: ignore[arg-type,return-value]
+        return self.transpose_observations(observations), rewards, dones, infos  # type: ignore[arg-type]
 
 
 def shares_goal_statistics(normalization: VecNormalize) -> bool:

@@ -81,7 +81,9 @@ def _hand() -> str:
     return box.replace("<origin ", f'<origin rpy="0 0 {REACHING.hand_angle}" ')
 
 
-def _joint(name: str, kind: str, above: str, below: str, place: Vector, rpy: Vector, axis: Vector, low: float, high: float) -> str:
+def _joint(
+    name: str, kind: str, above: str, below: str, place: Vector, rpy: Vector, axis: Vector, low: float, high: float
+) -> str:
     return (
         f'<joint name="{name}" type="{kind}"><parent link="{above}"/><child link="{below}"/>'
         f'<origin xyz="{place[0]} {place[1]} {place[2]}" rpy="{rpy[0]} {rpy[1]} {rpy[2]}"/>'
@@ -102,7 +104,7 @@ def _model() -> str:
         pieces.append(_joint(name, "revolute", above, link, place, (roll, 0.0, 0.0), (0.0, 0.0, 1.0), low, high))
         pieces.append(f'<link name="{link}">{urdf.inertial(mass, _INERTIA, centre)}{look}{touching}</link>')
     knuckle = (0.0, 0.0, FLANGE + KNUCKLE)
-    rough = "<contact><lateral_friction value=\"1.0\"/><spinning_friction value=\"0.001\"/></contact>"
+    rough = '<contact><lateral_friction value="1.0"/><spinning_friction value="0.001"/></contact>'
     for name, side, link in zip(FINGERS, (1.0, -1.0), ("panda_leftfinger", "panda_rightfinger"), strict=True):
         look = urdf.box((0.021, 0.014, FINGER_LENGTH), (0.0, side * 0.007, FINGER_LENGTH / 2), FINGER)
         place = (0.0, 0.0, REACHING.hand_angle)

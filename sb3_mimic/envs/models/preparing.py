@@ -17,8 +17,8 @@ def prepared(
 ) -> str:
     """
     Writes the robot down as it is simulated. Meshes are named by their absolute paths; joints that are not driven
-    are fixed; nothing touches anything, unless it is to; links without an inertia weigh nothing; PyBullet's damping, which makes
-    light links unstable, is left out.
+    are fixed; nothing touches anything, unless it is to; links without an inertia weigh nothing; PyBullet's damping,
+    which makes light links unstable, is left out.
 
     :param file: The robot; it stays as it is
     :param driven: Names of the driven joints

@@ -52,7 +52,10 @@ def demonstrate(goal: ManipulationGoal, desired: npt.NDArray[np.floating]) -> np
         width = float(bench.qpos[bench.n_arm - 2 : bench.n_arm].sum())
         way, gripper = _carry(tip, width, blocks, targets, task.blocks)
     elif float(np.abs(targets[0, :2]).max()) > control.high[0]:
-        way, gripper = _strike(tip, blocks[0], bench.block_velocities[:2], targets[0], task.blocks[0], bench.simulation.dt), CLOSED
+        way, gripper = (
+            _strike(tip, blocks[0], bench.block_velocities[:2], targets[0], task.blocks[0], bench.simulation.dt),
+            CLOSED,
+        )
     else:
         way, gripper = _push(tip, blocks[0], targets[0], task.blocks[0]), CLOSED
     action = np.array([*(way / control.step), gripper] if task.grips else way / control.step, np.float32)
@@ -62,7 +65,7 @@ def demonstrate(goal: ManipulationGoal, desired: npt.NDArray[np.floating]) -> np
 def _approach(tip: Point, place: Point) -> Point:
     """Returns the way of a hand to a place on the table: up, over it, and down."""
     x, y, z = place - tip
-    if math.hypot(x, y) <= OVER or z >= 0 and math.hypot(x, y) <= THERE:
+    if math.hypot(x, y) <= (THERE if z >= 0 else OVER):
         return np.array((x, y, z))
     up = z + ABOVE
     return np.array((0.0, 0.0, up) if up > LOW else (x, y, up))

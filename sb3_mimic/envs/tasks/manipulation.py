@@ -220,11 +220,15 @@ class ManipulationGoal:
         for _ in task.blocks:
             low = np.concatenate((low, (*task.table.low, -ROOM, -QUARTER / 2, -QUARTER, -QUARTER)))
             high = np.concatenate((high, (*task.table.high, SKY, QUARTER / 2, QUARTER, QUARTER)))
-        return Part(JOINTS, (len(low),), "", JOINT_BOUND, tuple(((high - low) / 2).tolist()), tuple(((high + low) / 2).tolist()))
+        return Part(
+            JOINTS, (len(low),), "", JOINT_BOUND, tuple(((high - low) / 2).tolist()), tuple(((high + low) / 2).tolist())
+        )
 
     def _arm(self, tip: Point, share: float) -> list[float]:
         """Returns the arm's joints and those of the fingers, which are open by a share."""
-        low, high = (limits[self.bench.n_arm - 2 : self.bench.n_arm] for limits in (self.bench.joint_low, self.bench.joint_high))
+        low, high = (
+            limits[self.bench.n_arm - 2 : self.bench.n_arm] for limits in (self.bench.joint_low, self.bench.joint_high)
+        )
         return [*self._reaching.joints(tip), *(low + share * (high - low)).tolist()]
 
     def _holding(self, point: npt.NDArray[np.floating]) -> list[float]:
@@ -256,9 +260,7 @@ class ManipulationGoal:
             points[0, :2] = np.clip(near, task.start_low, task.start_high)
         return points
 
-    def _scattered(
-        self, rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...]
-    ) -> npt.NDArray[np.float64]:
+    def _scattered(self, rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...]) -> npt.NDArray[np.float64]:
         """Draws where the blocks lie, none on another, shape (n_blocks, 3), in m."""
         points = np.array([(0.0, 0.0, block.half_height) for block in self.task.blocks])
         widest = max(block.size for block in self.task.blocks)

@@ -102,7 +102,9 @@ def keypoint_progress(parts: PoseParts, achieved: Vector, desired: Vector, info:
 
 def electricity(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
     """Mean power drawn by the motors: |fraction of the maximum torque x velocity|, in rad/s"""
-    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / len(info["efforts"])
+    return sum(abs(torque * velocity) for torque, velocity in zip(info["efforts"], info["qvel"], strict=True)) / len(
+        info["efforts"]
+    )
 
 
 def sparse(parts: PoseParts, achieved: Vector, desired: Vector, info: Components) -> Scalar:
