@@ -190,7 +190,7 @@ class PhotographedEnv(BaseEnv[WindowT]):
         Draws poses as lines over a picture of this environment's camera.
 
         :param picture: Shape (height, width, 3)
-        :param poses: Vectors of the :attr:`scene_layout` by their names; where the camera moves, where it is follows, 7 numbers
+        :param poses: Vectors of the :attr:`scene_layout` by their names; where the camera moves, where it is follows
         :return: The picture enlarged, with the lines and a legend
         """
         return self.eye.draw_poses(picture, poses, self.scene_layout, self._limbs)
