@@ -16,7 +16,9 @@ from sb3_mimic.pictures import caption, enlarge, shrink, write_animation
 IMAGES = Path(__file__).parent / "images"
 POSE_SEEDS = (1003, 1010, 1012)
 # In pixels: of the pictures that are imitated, and of the walk, whose every frame is another all over
-PHOTOGRAPH_SIZE, WALK_SIZE = 256, 320
+PHOTOGRAPH_SIZE, WALK_SIZE, BENCH_SIZE = 256, 320, 240
+# How far each task has got in its picture, in steps
+BENCH_STEPS = {"Reach": 3, "Push": 13, "PickAndPlace": 14, "Slide": 8, "Stack": 24}
 
 
 def run(*arguments: str) -> None:
@@ -46,6 +48,20 @@ def imitation(env_id: str) -> None:
         run("imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60")
 
 
+def bench() -> None:
+    """Each task on the table, as its script goes about it, and below the frame that the robot sees"""
+    columns = []
+    for task in BENCH_STEPS:
+        env = gym.make(f"Mimic{task}-v0", render_mode="rgb_array")
+        observation, _ = env.reset(seed=4)
+        for _ in range(BENCH_STEPS[task]):
+            observation = env.step(env.unwrapped.demonstrate())[0]
+        seen = enlarge(observation[keys.IMAGE], BENCH_SIZE)
+        columns.append(np.vstack((caption(shrink(env.render(), BENCH_SIZE, BENCH_SIZE), task), seen)))
+        env.close()
+    Image.fromarray(np.hstack(columns)).save(IMAGES / "manipulation.png", optimize=True)
+
+
 def walk(env_id: str) -> None:
     """The shipped agent walks, for four seconds"""
     agent, env = load_agent(env_id), gym.make(env_id, render_mode="rgb_array")
@@ -65,6 +81,7 @@ if __name__ == "__main__":
     for one in POSE_IDS:
         if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse", "Wild")):
             portrait(one)
+    bench()
     for one in find_agents():
         if one in POSE_IDS:
             imitation(one)
