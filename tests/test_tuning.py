@@ -21,7 +21,7 @@ from conftest import REPOSITORY
 from optuna.trial import TrialState
 from stable_baselines3 import PPO
 
-from benchmarks import tuned
+from benchmarks import study, tuned
 from benchmarks.postgres import Server, is_installed
 from sb3_mimic import keys
 from sb3_mimic.cli.main import main
@@ -385,7 +385,7 @@ def without(entry, names):
 
 
 def test_the_page_says_how_much_sooner_the_tuned_entry_is_good():
-    records = tuned.read(tuned.RESULTS)
+    records = study.read(tuned.RESULTS)
     page = (REPOSITORY / "docs" / "tuning.md").read_text()
     assert tuned.table(records) in page
     # What the hand-made entry has become since is told
