@@ -155,7 +155,9 @@ def make_learner(env_id: str, callback: BaseCallback | None) -> tuple[PPO, BaseC
     """
     env = make_vec_env(env_id, n_envs=16, seed=0)
     model = PPO(StatePolicy, env, n_steps=256, batch_size=512, n_epochs=10, seed=0, device="cpu")
-    return model, model._setup_learn(1_000_000, callback)[1]
+    ready = model._setup_learn(1_000_000, callback)[1]
+    ready.on_training_start({"reset_num_timesteps": True}, {})
+    return model, ready
 
 
 def time_update(model: PPO, callback: BaseCallback) -> float:
