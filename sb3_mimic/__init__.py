@@ -17,6 +17,7 @@ _HOMES = {
     "PictureGoals": "sb3_mimic.envs.picture_goals",
     "register_body": "sb3_mimic.envs.registration",
     "register_reward_term": "sb3_mimic.envs.tasks.rewards",
+    "register_task": "sb3_mimic.envs.registration",
 }
 __all__ = ["ENV_IDS", "__version__", *_HOMES]  # they are text
 
