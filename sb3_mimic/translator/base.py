@@ -66,10 +66,10 @@ class Translator(nn.Module):
         assert image_shape is not None
         self.n_channels, self.height, self.width = image_shape
         self.state_dim = state_dim
-        self._optimizer: th.optim.Adam | None = None
+        self._optimizer: Muon | None = None
 
     @property
-    def optimizer(self) -> th.optim.Adam:
+    def optimizer(self) -> Muon:
         """Returns the translator's own optimiser, made when it is first needed."""
         self.finish_learning()
         if self._optimizer is None:

@@ -11,8 +11,9 @@ _KEPT = ("step", "exp_avg", "exp_avg_sq")
 _SQUARES = _KEPT[-1]
 # Weights are made orthogonal where they have so many rows and columns: those of first and last layers are Adam's
 HIDDEN_SIZE = 32
-# Their steps are so many times longer than Adam's learning rate, and their gradients are averaged over so many updates
-STEP_LENGTH, MOMENTUM = 5.0, 0.95
+# With batches of this size their steps are so many times longer than Adam's learning rate; of fewer pictures gradients are
+# noisier, which steps of one length would not show. How much of the averaged gradient is kept
+STEP_LENGTH, STEP_BATCH_SIZE, MOMENTUM = 5.0, 256, 0.95
 # Of Newton and Schulz's iteration for the orthogonal matrix next to one: coefficients that begin fast, and how often
 NEWTON_SCHULZ, N_ITERATIONS = (3.4445, -4.7750, 2.0315), 5
 
@@ -30,6 +31,18 @@ class Muon(th.optim.Adam):
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 1e-3):
         # Fused: the plain one loops over parameters in Python
         super().__init__(parameters, lr=lr, fused=True)
+        self._length = STEP_LENGTH
+
+    def set_rates(self, learning_rate: float, batch_size: int) -> None:
+        """
+        Sets how long the next steps are.
+
+        :param learning_rate: Of Adam
+        :param batch_size: Number of pictures that gradients are of: steps are longer with the root of it
+        """
+        for group in self.param_groups:
+            group["lr"] = learning_rate
+        self._length = STEP_LENGTH * min(batch_size / STEP_BATCH_SIZE, 1.0) ** 0.5
 
     @th.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -52,7 +65,7 @@ class Muon(th.optim.Adam):
         # A step ahead, as Nesterov takes it
         direction = orthogonal(gradient.lerp(average, MOMENTUM).flatten(1)).view(weight.shape)
         rows, columns = len(weight), weight[0].numel()
-        weight.sub_(direction, alpha=STEP_LENGTH * learning_rate * max(1.0, rows / columns) ** 0.5)
+        weight.sub_(direction, alpha=self._length * learning_rate * max(1.0, rows / columns) ** 0.5)
 
 
 def is_hidden(parameter: th.Tensor) -> bool:

@@ -129,8 +129,7 @@ def fit(
     if not len(dataset):
         raise ValueError("There are no pictures to train on")
     batch_size = min(batch_size, len(dataset))
-    for group in translator.optimizer.param_groups:
-        group["lr"] = learning_rate
+    translator.optimizer.set_rates(learning_rate, batch_size * dataset.images.shape[1])
     device = next(translator.parameters()).device
     was_training = translator.training
     translator.train()
