@@ -64,7 +64,7 @@ class TranslatorCallback(BaseCallback):
     def __init__(
         self,
         frames_per_step: float = 0.75,
-        batch_size: int = 128,
+        batch_size: int = 64,
         learning_rate: float = 3e-3,
         cycle: float = 1.0,
         min_change: float = 0.05,
