@@ -11,6 +11,7 @@ import pybullet as p
 import pytest
 
 from sb3_mimic.envs.bodies.panda import FINGERS, PANDA, PANDA_MESH
+from sb3_mimic.envs.manipulation import manipulation_env
 from sb3_mimic.envs.models.kinematics import Kinematics
 from sb3_mimic.envs.registration import TASK_IDS, register_task
 from sb3_mimic.envs.tasks.manipulation import CUBE, ManipulationTask
@@ -252,6 +253,14 @@ def test_episodes_may_begin_with_the_block_in_the_hand(make_env):
             observation, *_ = env.step(np.array([0, 0, 0.3, -1], np.float32))
         heights.append(observation["achieved_goal"][2])
     assert np.mean(np.array(heights) > 0.06) >= 0.9
+
+
+def test_a_task_keeps_its_own_helps():
+    task = ManipulationTask(grips=True, held_starts=0.5, near_goals=0.25)
+    for arguments, expected in (({}, (0.5, 0.25)), ({"held_starts": 0.0}, (0.0, 0.25))):
+        env = manipulation_env(task, **arguments)
+        assert (env.goal.task.held_starts, env.goal.task.near_goals) == expected
+        env.close()
 
 
 def test_goals_may_be_near(make_env):

@@ -34,7 +34,7 @@ from sb3_mimic.pose import JOINTS
 TIMESTEP, N_SUBSTEPS = 0.005, 8
 MODELS = {"primitives": PANDA, "mesh": PANDA_MESH}
 CONTROLS = {"end_effector": EndEffector, "joints": ArmJoints}
-SPARSE, DENSE = {"sparse": 1.0}, {"keypoint_distance": -1.0}
+SPARSE = {"sparse": 1.0}
 # Where the tip of the hand is asked for
 MARK = Block("mark", 0.03, (0.10, 0.60, 0.45))
 # Where people see it: the table's top lies on the floor
@@ -104,8 +104,8 @@ def manipulation_env(
     model: str = "primitives",
     render_mode: str | None = None,
     scene_randomization: SceneRandomization | Mapping[str, Any] | bool | None = None,
-    held_starts: float = 0.0,
-    near_goals: float = 0.0,
+    held_starts: float | None = None,
+    near_goals: float | None = None,
 ) -> ManipulationEnv:
     """
     Makes an environment that asks Franka's Panda to move things on a table.
@@ -117,13 +117,15 @@ def manipulation_env(
     :param model: ``"primitives"``: capsules and boxes, or ``"mesh"``: the robot's own looks, drawn thirty times slower
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :param scene_randomization: How far camera and light are moved at each reset, see :func:`~sb3_mimic.envs.make.pose_env`
-    :param held_starts: In how many episodes the first block is in the hand at the start, a help in learning
-    :param near_goals: In how many episodes the goal is near to the first block, a help in learning
+    :param held_starts: In how many episodes the first block is in the hand at the start, a help in learning; the
+        task's own by default
+    :param near_goals: In how many episodes the goal is near to the first block, the same
     :return: The environment
     :raises EnvArgumentError: When an argument has a value that is not allowed
     """
     found = _chosen(TASKS, task, "task") if isinstance(task, str) else task
-    found = replace(found, held_starts=held_starts, near_goals=near_goals)
+    helps = {"held_starts": held_starts, "near_goals": near_goals}
+    found = replace(found, **{name: share for name, share in helps.items() if share is not None})
     body = replace(_chosen(MODELS, model, "model"), control=_chosen(CONTROLS, control, "control")(grips=found.grips))
     randomization = SceneRandomization.of(scene_randomization)
     simulation = Simulation(TIMESTEP, N_SUBSTEPS)

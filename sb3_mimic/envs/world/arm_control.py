@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pybullet as p
 
 from sb3_mimic.envs.world.control import Control, Motors
 from sb3_mimic.envs.world.reaching import DownwardArm
@@ -46,15 +45,7 @@ class ArmControl(Control):
         targets = self._targets(action, qpos.tolist(), motors)
         share = (action[-1] + 1) / 2 if self.grips else 0.0
         targets += [low + share * (high - low) for low, high in zip(motors.low, motors.high, strict=True)][-N_FINGERS:]
-        p.setJointMotorControlArray(
-            motors.body,
-            motors.joints,
-            p.POSITION_CONTROL,
-            targetPositions=targets,
-            forces=motors.max_torque,
-            positionGains=[GAIN] * len(targets),
-            physicsClientId=client,
-        )
+        motors.go_to(client, targets, GAIN)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,24 @@ class Motors(NamedTuple):
     max_velocity: Sequence[float]
     timestep: float
 
+    def go_to(self, client: int, targets: Sequence[float], gain: float) -> None:
+        """
+        Lets the joints go to positions.
+
+        :param client: PyBullet client
+        :param targets: Shape (n_joints,), in rad, or m for slides
+        :param gain: The part of what is left that a motor makes good in one physics step
+        """
+        p.setJointMotorControlArray(
+            self.body,
+            self.joints,
+            p.POSITION_CONTROL,
+            targetPositions=targets,
+            forces=self.max_torque,
+            positionGains=[gain] * len(targets),
+            physicsClientId=client,
+        )
+
 
 @dataclass(frozen=True)
 class Control(ABC):
@@ -150,15 +168,7 @@ class JointPosition(Control):
             # A motor goes the faster the farther its target is
             longest = min(speed, self.max_velocity) * motors.timestep / POSITION_GAIN
             targets.append(min(max(now + min(max(way, -longest), longest), low), high))
-        p.setJointMotorControlArray(
-            motors.body,
-            motors.joints,
-            p.POSITION_CONTROL,
-            targetPositions=targets,
-            forces=motors.max_torque,
-            positionGains=[POSITION_GAIN] * len(targets),
-            physicsClientId=client,
-        )
+        motors.go_to(client, targets, POSITION_GAIN)
 
 
 TORQUE = Torque()
