@@ -295,7 +295,7 @@ class Search:
         empty = self.target.picture - np.minimum(fit.background.colors, np.float32(255))
         blur(empty, EXPLAINED_BLURS)
         left = self._left_after_jpeg(fit, EXPLAINED_BLURS)
-        return explained(np.ascontiguousarray(drawn[0, ..., 3]), self.target.is_known, left, empty, cutoff)
+        return explained(drawn[0, ..., 3], self.target.is_known, left, empty, cutoff)
 
     def shown(self, fit: Fit) -> Picture:
         """Draws a pose before the background and in the light that were found, shape (height, width, 3)."""
