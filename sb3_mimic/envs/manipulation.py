@@ -31,7 +31,7 @@ from sb3_mimic.errors import EnvArgumentError
 from sb3_mimic.pose import JOINTS
 
 # 25 decisions a second; blocks are held by friction, which wants short steps
-TIMESTEP, N_SUBSTEPS = 0.005, 8
+TIMESTEP, N_SUBSTEPS = 0.008, 5
 MODELS = {"primitives": PANDA, "mesh": PANDA_MESH}
 CONTROLS = {"end_effector": EndEffector, "joints": ArmJoints}
 SPARSE = {"sparse": 1.0}
