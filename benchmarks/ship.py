@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
 
 from sb3_mimic.agents.evaluation import evaluate
 from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.hub.card import REPLAY, card_of
-from sb3_mimic.runs.arguments import read_arguments
+from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 
 REPOSITORY = Path(__file__).parent.parent
-SHIPPED = REPOSITORY / "rl-trained-agents" / "ppo"
+SHIPPED = REPOSITORY / "rl-trained-agents"
 PICTURES = REPOSITORY / "docs" / "images"
+MEMORY = {"replay_buffer_class", "replay_buffer_kwargs", "buffer_size"}
 PACKAGES = ("sb3_mimic", "torch", "stable_baselines3", "rl_zoo3", "pybullet", "gymnasium", "numpy")
 
 
@@ -46,7 +48,8 @@ def copy_run(run: Path, env_id: str) -> Path:
     :param env_id: What it was trained on
     :return: The shipped agent's folder
     """
-    target = SHIPPED / f"{env_id}_1"
+    algo = run.parent.name
+    target = SHIPPED / algo / f"{env_id}_1"
     shutil.rmtree(target, ignore_errors=True)
     (target / env_id).mkdir(parents=True)
     shutil.copy(run / env_id / "config.yml", target / env_id / "config.yml")
@@ -55,11 +58,18 @@ def copy_run(run: Path, env_id: str) -> Path:
     if arguments["trained_agent"]:
         arguments["trained_agent"] = f"first_gait/{env_id}.zip"
     (target / env_id / "args.yml").write_text(yaml.dump(OrderedDict(arguments)))
-    agent = load_agent(env_id, folder=str(run.parent.parent))
+    agent = load_agent(env_id, algo, str(run.parent.parent))
     if agent.has_translator:
         # Which leaves out its optimiser's state
         agent.translator.set_weights(agent.translator.weights(), agent.translator.renderer)
-    agent.model.policy.optimizer.state.clear()  # type: ignore[union-attr]
+    for name in agent.model._get_torch_save_params()[0]:
+        if name.endswith("optimizer"):
+            recursive_getattr(agent.model, name).state.clear()
+    data, *_ = load_from_zip_file(run / f"{env_id}.zip", load_data=True, device="cpu")
+    assert data is not None
+    # What an agent that only acts does without, and who trains on needs
+    for name in MEMORY & data.keys():
+        setattr(agent.model, name, data[name])
     agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
     agent.model.save(target / f"{env_id}.zip")
     assert agent.normalization is not None
@@ -74,7 +84,8 @@ def write_card(run: Path, env_id: str) -> None:
         if (PICTURES / picture).is_file():
             shutil.copy(PICTURES / picture, run / REPLAY)
     measures = json.loads((run / "measures.json").read_text())
-    card = card_of(env_id, read_arguments(run, env_id), measures, (run / REPLAY).is_file())
+    has_replay, hyperparameters = (run / REPLAY).is_file(), read_hyperparameters(run, env_id, packages=None)
+    card = card_of(env_id, read_arguments(run, env_id), measures, has_replay, hyperparameters=hyperparameters)
     (run / "README.md").write_text(card)
     print(f"Wrote {run / 'README.md'}")
 
@@ -85,6 +96,7 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--env", choices=ENV_IDS, metavar="ID", help="whose latest run to ship")
     which.add_argument("--cards", action="store_true", help="only write all shipped agents' cards anew; measures nothing")
+    parser.add_argument("--algo", help="of that run (default: ppo, or the one that there is a run of)")
     parser.add_argument("-f", "--folder", default="logs", help="where the runs lie (default: logs)")
     parser.add_argument("--again", action="store_true", help="measure the shipped agent again instead")
     parser.add_argument(
@@ -96,9 +108,9 @@ def main() -> None:
         for env_id in find_agents():
             write_card(find_agent(env_id), env_id)
         return
-    folder = str(SHIPPED.parent) if args.again else args.folder
-    run = find_agent(args.env, folder=folder)
-    agent = load_agent(args.env, folder=folder)
+    folder = str(SHIPPED) if args.again else args.folder
+    run = find_agent(args.env, args.algo, folder)
+    agent = load_agent(args.env, args.algo, folder)
     measures = json.loads(args.measures.read_text()) if args.measures else evaluate(agent, args.env, args.episodes)
     if measures["env"] != args.env:
         parser.error(f"{args.measures} holds the measures of {measures['env']}, not of {args.env}")

@@ -10,7 +10,7 @@ from PIL import Image
 from sb3_mimic import keys
 from sb3_mimic.agents.loading import find_agents, load_agent
 from sb3_mimic.cli.main import main
-from sb3_mimic.envs.registration import POSE_IDS
+from sb3_mimic.envs.registration import POSE_IDS, WALK_ID
 from sb3_mimic.pictures import caption, enlarge, shrink, write_animation
 
 IMAGES = Path(__file__).parent / "images"
@@ -83,7 +83,7 @@ if __name__ == "__main__":
             portrait(one)
     bench()
     for one in find_agents():
-        if one in POSE_IDS:
-            imitation(one)
-        else:
+        if one == WALK_ID:
             walk(one)
+        else:
+            imitation(one)

@@ -20,8 +20,9 @@ from sb3_mimic.agents import make_env as make_for
 from sb3_mimic.agents.environments import Goals, replay_of
 from sb3_mimic.agents.evaluation import evaluate
 from sb3_mimic.agents.imitation import follow, imitate
-from sb3_mimic.agents.loading import find_agent, normalizes_observations
+from sb3_mimic.agents.loading import find_agent, find_algo, normalizes_observations
 from sb3_mimic.errors import (
+    AgentNotFoundError,
     DamagedAgentError,
     InputError,
     NoTranslatorError,
@@ -222,6 +223,27 @@ def test_every_agent_of_a_folder_is_found(tmp_path):
     (tmp_path / "ppo" / "Acrobot-v1_1").mkdir()
     assert find_agents(folder=str(tmp_path)) == ["CartPole-v1", PLANE, ENV_ID, "my-Robot-v3"]
     assert find_agent("my/Robot-v3", folder=str(tmp_path)) == tmp_path / "ppo" / "my-Robot-v3_2"
+
+
+def test_the_algorithm_is_found_where_there_is_one(tmp_path):
+    def add(algo, name):
+        (tmp_path / algo / f"{name}_1").mkdir(parents=True)
+        (tmp_path / algo / f"{name}_1" / f"{name}.zip").touch()
+
+    folder = str(tmp_path)
+    runs = {"sac": (PLANE, "Own-v0"), "tqc": ("Own-v0", ENV_ID), "ppo": (ENV_ID,), "mine": ("Other-v0",)}
+    for algo, names in runs.items():
+        for name in names:
+            add(algo, name)
+    assert find_algo(PLANE, folder) == "sac"
+    assert find_agent(PLANE, folder=folder) == tmp_path / "sac" / f"{PLANE}_1"
+    assert find_algo(ENV_ID, folder) == "ppo", "which is the default where it can be"
+    assert find_agent(ENV_ID, "tqc", folder) == tmp_path / "tqc" / f"{ENV_ID}_1"
+    assert find_algo("Other-v0", folder) == "ppo", "which an error then says"
+    with pytest.raises(AgentNotFoundError, match=r"Own-v0 .*: by sac, tqc\. Choose one: --algo sac\."):
+        find_agent("Own-v0", folder=folder)
+    assert find_agents(folder=folder) == [PLANE, ENV_ID, "Own-v0"]
+    assert find_agents("sac", folder) == [PLANE, "Own-v0"]
 
 
 def test_easy_mistakes_are_named(make_env):

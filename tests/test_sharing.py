@@ -17,15 +17,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_mimic.agents.loading import find_agents, load_agent
+from sb3_mimic.agents.loading import find_agent, find_agents, find_algo, load_agent
 from sb3_mimic.agents.tables import MEASURES
 from sb3_mimic.cli.main import main
 from sb3_mimic.errors import PublishingError, UnknownScriptError
 from sb3_mimic.hub.card import REPLAY, TAGS, card_of
 from sb3_mimic.hub.upload import push, stage
 from sb3_mimic.policies import StatePolicy
-from sb3_mimic.runs.arguments import read_arguments
-from sb3_mimic.runs.shipped import trained_agents_folder
+from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 from sb3_mimic.zoo.scripts import INSTEAD, SCRIPTS, run_zoo_script
 
 ENV_ID = "MimicReacherPlaneState-v0"
@@ -79,12 +78,12 @@ def hub(tmp_path, monkeypatch) -> Hub:
 
 @pytest.mark.parametrize("env_id", find_agents())
 def test_shipped_cards_are_valid_and_say_what_was_measured(env_id):
-    folder = trained_agents_folder() / "ppo" / f"{env_id}_1"
+    folder = find_agent(env_id)
     measures = json.loads((folder / "measures.json").read_text())
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "stable-baselines3"
     assert card.data.tags == [env_id, *TAGS]
-    assert card.data.model_name == "PPO"
+    assert card.data.model_name == find_algo(env_id).upper()
     found = {result.metric_name: result for result in card.data.eval_results}
     assert found.keys() == {title for name, (title, _) in MEASURES.items() if name in measures}
     for name, (title, _) in MEASURES.items():
@@ -94,7 +93,11 @@ def test_shipped_cards_are_valid_and_say_what_was_measured(env_id):
             assert found[title].task_type == "reinforcement-learning"
             assert found[title].metric_type == ("mean_reward" if name == "return" else name)
     again = "python -m benchmarks.ship --cards writes the cards, and copies the pictures"
-    assert card_of(env_id, read_arguments(folder, env_id), measures, True) == (folder / "README.md").read_text(), again
+    hyperparameters = read_hyperparameters(folder, env_id)
+    written = card_of(env_id, read_arguments(folder, env_id), measures, True, hyperparameters=hyperparameters)
+    assert written == (folder / "README.md").read_text(), again
+    is_shown = any("DemonstrationCallback" in str(callback) for callback in hyperparameters.get("callback", ()))
+    assert ("were demonstrated" in written) == is_shown
     assert f"]({REPLAY})" in card.text
     (picture,) = (REPOSITORY / "docs" / "images").glob(f"{env_id}*.gif")
     assert picture.read_bytes() == (folder / REPLAY).read_bytes(), again

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from rl_zoo3 import ALGOS
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 
 import sb3_mimic  # noqa: F401  # registers the environments
 from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
@@ -36,10 +37,13 @@ def actions_of(env_id: str) -> dict[str, np.ndarray]:
     """Actions on fixed observations by SB3 alone, and those of an episode by our own loading, with what it earned"""
     th.set_num_threads(1)
     run = find_agent(env_id)
-    model = PPO.load(run / f"{env_id}.zip", device="cpu")
+    venv = DummyVecEnv([lambda: gym.make(env_id)])
+    algorithm = ALGOS[run.parent.name]
+    # Hindsight asks the environment for rewards
+    memory = {"env": VecTransposeImage(venv), "buffer_size": 1} if issubclass(algorithm, OffPolicyAlgorithm) else {}
+    model = algorithm.load(run / f"{env_id}.zip", device="cpu", **memory)
     observations = fixed_observations(model.observation_space)
     statistics = run / env_id / "vecnormalize.pkl"
-    venv = DummyVecEnv([lambda: gym.make(env_id)])
     fixed = VecNormalize.load(str(statistics), venv).normalize_obs(observations) if statistics.is_file() else observations
     venv.close()
     agent, env = load_agent(env_id), gym.make(env_id)

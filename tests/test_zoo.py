@@ -20,13 +20,13 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_mimic import ENV_IDS, keys
-from sb3_mimic.agents.loading import find_agents
+from sb3_mimic.agents.loading import find_agent, find_agents, find_algo
 from sb3_mimic.agents.tables import MEASURES, value_of
 from sb3_mimic.envs.registration import POSE_IDS, TASK_IDS, WALK_ID
 from sb3_mimic.extractors.pixel import PixelExtractor
 from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.policies import RecurrentPixelPolicy, StatePolicy
-from sb3_mimic.runs.shipped import hyperparams_file, trained_agents_folder
+from sb3_mimic.runs.shipped import hyperparams_file
 
 ENV_ID = "MimicReacher3D-v0"
 CARD_COMMAND = ("-m", "rl_zoo3.train", "--algo", "ppo", "--env", ENV_ID, "--gym-packages", "sb3_mimic")
@@ -107,9 +107,10 @@ def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
 @pytest.mark.parametrize("env_id", find_agents())
 def test_enjoy_replays_the_shipped_agents(env_id, run_python):
     enjoy = run_python(
-        "-m", "rl_zoo3.enjoy", "--algo", "ppo", "--env", env_id, "--gym-packages", "sb3_mimic", "-n", "1000", cwd=REPOSITORY
-    )
-    if env_id in POSE_IDS:
+        "-m", "rl_zoo3.enjoy", "--algo", find_algo(env_id), "--env", env_id, "--gym-packages", "sb3_mimic", "-n", "1000",
+        cwd=REPOSITORY,
+    )  # fmt: skip
+    if env_id != WALK_ID:
         assert float(enjoy.split("Success rate:")[1].split("%")[0]) >= 80
     else:
         assert float(enjoy.split("Episode Length ")[1].split()[0]) >= 200, "it walks for a while"
@@ -117,7 +118,7 @@ def test_enjoy_replays_the_shipped_agents(env_id, run_python):
 
 @pytest.mark.parametrize("env_id", find_agents())
 def test_shipped_agents_are_small_and_say_what_they_can_do(env_id):
-    folder = trained_agents_folder() / "ppo" / f"{env_id}_1"
+    folder = find_agent(env_id)
     assert (folder / f"{env_id}.zip").stat().st_size < 5 * 2**20
     measures = json.loads((folder / "measures.json").read_text())
     assert measures["env"] == env_id

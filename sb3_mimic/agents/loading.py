@@ -17,19 +17,40 @@ from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 from sb3_mimic.runs.shipped import trained_agents_folder
 
+PPO = "ppo"
 
-def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Path:
+
+def find_algo(env_id: str, folder: str | None = None) -> str:
+    """
+    Finds out by which algorithm there is an agent.
+
+    :param env_id: Id of the environment that the agent was trained on
+    :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
+    :return: Name of the algorithm: ``ppo`` where that is one of several, or where there is no agent
+    :raises AgentNotFoundError: When there are several, and none by PPO
+    """
+    from rl_zoo3 import ALGOS
+
+    root, name = _root(folder), file_name(env_id)
+    found = [algo for algo in ALGOS if any(root.glob(f"{algo}/{name}_*/{name}.zip"))]
+    if len(found) < 2 or PPO in found:
+        return PPO if PPO in found or not found else found[0]
+    raise AgentNotFoundError(f"Several agents for {env_id} in {root}: by {', '.join(found)}. Choose one: --algo {found[0]}.")
+
+
+def find_agent(env_id: str, algo: str | None = None, folder: str | None = None, exp_id: int = 0) -> Path:
     """
     Finds the folder of a trained agent.
 
     :param env_id: Id of the environment that the agent was trained on
-    :param algo: Name of its algorithm
+    :param algo: Name of its algorithm; by default see :func:`find_algo`
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
     :param exp_id: Number of the run; the latest by default
     :return: The run's folder
     :raises AgentNotFoundError: When there is no such run, or it has no model
     """
-    root, name = trained_agents_folder() if folder is None else Path(folder), file_name(env_id)
+    root, name = _root(folder), file_name(env_id)
+    algo = algo or find_algo(env_id, folder)
     runs = {}
     for path in (root / algo).glob(f"{name}_*"):
         number = path.name.removeprefix(f"{name}_")
@@ -45,22 +66,31 @@ def find_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
     )
 
 
-def find_agents(algo: str = "ppo", folder: str | None = None) -> list[str]:
+def find_agents(algo: str | None = None, folder: str | None = None) -> list[str]:
     """
     Lists the environments that there is a trained agent for.
 
-    :param algo: Name of an algorithm
+    :param algo: Name of an algorithm; any by default
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
     :return: Ids of the environments: those registered, in their order, then others
     :raises AgentNotFoundError: When there is none
     """
-    root = (trained_agents_folder() if folder is None else Path(folder)) / algo
-    names = {path.parent.name.rpartition("_")[0] for path in root.glob("*_*/*.zip")}
-    names = {name for name in names if any(root.glob(f"{name}_*/{name}.zip"))}
+    from rl_zoo3 import ALGOS
+
+    root = _root(folder)
+    names = set()
+    for known_algo in [algo] if algo else ALGOS:
+        files = [path for path in root.glob(f"{known_algo}/*_*/*.zip") if path.parent.name.rpartition("_")[0] == path.stem]
+        names |= {path.stem for path in files}
     if not names:
+        root /= algo or ""
         raise AgentNotFoundError(f"There is no trained agent in {root}. Train one, then pass -f logs.")
     known = [env_id for env_id in gym.registry if file_name(env_id) in names]
     return known + sorted(names - {file_name(env_id) for env_id in known})
+
+
+def _root(folder: str | None) -> Path:
+    return trained_agents_folder() if folder is None else Path(folder)
 
 
 def file_name(env_id: str) -> str:
@@ -68,12 +98,12 @@ def file_name(env_id: str) -> str:
     return env_id.rpartition(":")[2].replace("/", "-")
 
 
-def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id: int = 0) -> Agent:
+def load_agent(env_id: str, algo: str | None = None, folder: str | None = None, exp_id: int = 0) -> Agent:
     """
     Loads a trained agent with its observation statistics. Zips and statistics can run code: load only those you trust.
 
     :param env_id: Id of the environment that the agent was trained on
-    :param algo: Name of its algorithm
+    :param algo: Name of its algorithm; by default see :func:`find_algo`
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
     :param exp_id: Number of the run; the latest by default
     :return: The agent, which knows what it was trained in, where files of the zoo beside it say so
@@ -82,6 +112,7 @@ def load_agent(env_id: str, algo: str = "ppo", folder: str | None = None, exp_id
     """
     from rl_zoo3 import ALGOS
 
+    algo = algo or find_algo(env_id, folder)
     run, name = find_agent(env_id, algo, folder, exp_id), file_name(env_id)
     statistics = run / name / "vecnormalize.pkl"
     arguments = read_arguments(run, name) if (run / name / "args.yml").is_file() else {}

@@ -24,7 +24,7 @@ def add_packages(parser: argparse._ActionsContainer) -> None:
 
 def add_agent(parser: argparse.ArgumentParser) -> None:
     """Adds to a command the arguments that name a trained agent."""
-    parser.add_argument("--algo", default="ppo", help="the agent's algorithm (default: ppo)")
+    parser.add_argument("--algo", help="the agent's algorithm (default: ppo, or the one that there is an agent by)")
     parser.add_argument("-f", "--folder", help="where your own runs lie, such as logs (default: the shipped agents)")
     parser.add_argument("--exp-id", type=int, default=0, help="number of the run (default: the latest)")
 

@@ -24,13 +24,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _push(args: argparse.Namespace) -> None:
-    from sb3_mimic.agents.loading import file_name, find_agent
+    from sb3_mimic.agents.loading import file_name, find_agent, find_algo
     from sb3_mimic.hub.upload import push, stage
 
-    run = find_agent(args.env, args.algo, args.folder, args.exp_id)
-    repo_id = f"{args.organization}/{args.repo_name or f'{args.algo}-{file_name(args.env)}'}"
+    algo = args.algo or find_algo(args.env, args.folder)
+    run = find_agent(args.env, algo, args.folder, args.exp_id)
+    repo_id = f"{args.organization}/{args.repo_name or f'{algo}-{file_name(args.env)}'}"
     if args.dry_run:
-        stage(run, args.env, args.algo, repo_id, args.dry_run, args.measures)
+        stage(run, args.env, algo, repo_id, args.dry_run, args.measures)
         print(f"Wrote {args.dry_run}; nothing was uploaded.")
     else:
-        print(f"Uploaded: {push(run, args.env, args.algo, repo_id, args.measures, args.private)}")
+        print(f"Uploaded: {push(run, args.env, algo, repo_id, args.measures, args.private)}")

@@ -1,5 +1,6 @@
 """Fills the first steps of a replay buffer with what a script does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from sb3_mimic.errors import InputError, UnsuitableEnvError
 
 DEMONSTRATE = "demonstrate"
+# Steps that are demonstrated where nothing else is said
+N_STEPS = 10_000
 # What a class has that a model is given for a while
 IS_SCRIPTED = "_is_scripted"
 
@@ -33,7 +36,7 @@ class DemonstrationCallback(BaseCallback):
     :raises InputError: When a setting is not allowed
     """
 
-    def __init__(self, n_steps: int = 10_000, noise: float = 0.2, verbose: int = 1):
+    def __init__(self, n_steps: int = N_STEPS, noise: float = 0.2, verbose: int = 1):
         super().__init__(verbose)
         if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
             raise InputError(f"n_steps must be a whole number above 0, got {n_steps!r}. Leave the callback out for none.")
@@ -111,3 +114,19 @@ def _let_act(model: OffPolicyAlgorithm, script: DemonstrationCallback) -> None:
 def _let_act_itself(model: BaseAlgorithm) -> None:
     if getattr(model, IS_SCRIPTED, False):
         model.__class__ = type(model).__bases__[0]
+
+
+def n_demonstrated(hyperparameters: Mapping[str, Any]) -> int:
+    """
+    Reads how much was demonstrated to an agent.
+
+    :param hyperparameters: What it was trained with, as in an entry of a YAML file of rl-zoo3
+    :return: Number of steps, 0 where there is no :class:`DemonstrationCallback`
+    """
+    callbacks = hyperparameters.get("callback") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        named = callback if isinstance(callback, dict) else {callback: None}
+        for name, arguments in named.items():
+            if name.rpartition(".")[2] == DemonstrationCallback.__name__:
+                return int((arguments or {}).get("n_steps", N_STEPS))
+    return 0

@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from sb3_mimic.agents.tables import Measures, sight_table_of, table_of, titles_of
+from sb3_mimic.her.demonstrations import n_demonstrated
 
 #: An animation of the agent, where one lies beside its card
 REPLAY = "replay.gif"
@@ -21,6 +22,7 @@ def card_of(
     measures: Measures | None = None,
     has_replay: bool = False,
     repo_id: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
 ) -> str:
     """
     Writes the card of an agent.
@@ -30,6 +32,7 @@ def card_of(
     :param measures: As ``sb3_mimic.agents.evaluation.evaluate`` gives them, and what else is known of the training
     :param has_replay: Whether there is an animation beside the card
     :param repo_id: Where it lies on the Hub: ``organization/name``
+    :param hyperparameters: What it was trained with
     :return: The card, as Markdown with the Hub's metadata before it
     """
     measures = measures or {}
@@ -39,7 +42,7 @@ def card_of(
     sections = [
         f"# {name} on {env_id}",
         picture,
-        _training(env_id, arguments, measures),
+        _training(env_id, arguments, measures, n_demonstrated(hyperparameters or {})),
         _usage(env_id, arguments, measures, repo_id),
         _numbers(env_id, arguments, measures, repo_id),
     ]
@@ -68,7 +71,7 @@ def _front_matter(name: str, env_id: str, measures: Measures) -> str:
     return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n"
 
 
-def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> str:
+def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures, n_shown: int) -> str:
     first = "    python -m benchmarks.first_gait\n" if (arguments["trained_agent"] or "").startswith("first_gait/") else ""
     n_timesteps = max(arguments["n_timesteps"], 0)
     options = {"-n": n_timesteps, "--conf-file": arguments["conf_file"], "-i": arguments["trained_agent"]}
@@ -86,8 +89,10 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures) -> 
     packages = " ".join(_packages(arguments))
     command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages {packages}{given}"
     note = ""
+    if n_shown:
+        note = f"\n\nIts first {n_shown:,} steps were demonstrated: a script acted, with noise, and the agent learnt from them too."
     if measures.get("without_optimizers"):
-        note = "\n\nThe states of its optimisers are left out: when training goes on from here, they begin anew."
+        note += "\n\nThe states of its optimisers are left out: when training goes on from here, they begin anew."
     return f"Trained{effort} by\n\n{first}    {command}{note}"
 
 

@@ -12,7 +12,7 @@ import yaml
 from sb3_mimic.agents.loading import file_name
 from sb3_mimic.errors import PublishingError
 from sb3_mimic.hub.card import REPLAY, card_of
-from sb3_mimic.runs.arguments import read_arguments
+from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 
 #: Where the run's own files go: the names that ``rl_zoo3.load_from_hub`` asks for
 NAMES = {"config.yml": "config.yml", "vecnormalize.pkl": "vec_normalize.pkl"}
@@ -41,7 +41,7 @@ def stage(run: Path, env_id: str, algo: str, repo_id: str, folder: Path, measure
     :param measures: JSON of ``sb3-mimic evaluate`` for the card; the run's ``measures.json`` by default, if there is one.
         A ``README.md`` in the run's folder is taken as the card, unless measures are given
     :raises PublishingError: When the folder is in use, or the measures are of something else
-    :raises DamagedAgentError: When the run's arguments cannot be read
+    :raises DamagedAgentError: When the run's arguments or hyperparameters cannot be read
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PublishingError(f"{folder} is not empty. Give a new folder.")
@@ -105,14 +105,15 @@ def push(run: Path, env_id: str, algo: str, repo_id: str, measures: Path | None 
 def _card(run: Path, env_id: str, arguments: dict[str, Any], measures: Path | None, repo_id: str) -> str:
     if repo_id.count("/") != 1 or not all(repo_id.split("/")):
         raise PublishingError(f"A repository is named organization/name, got {repo_id!r}")
-    file, has_replay = measures or run / "measures.json", (run / REPLAY).is_file()
+    file, has_replay, name = measures or run / "measures.json", (run / REPLAY).is_file(), file_name(env_id)
+    hyperparameters = read_hyperparameters(run, name, packages=None) if (run / name / "config.yml").is_file() else {}
     if measures is None and not file.is_file():
-        return card_of(env_id, arguments, None, has_replay, repo_id)
+        return card_of(env_id, arguments, None, has_replay, repo_id, hyperparameters)
     try:
         content = json.loads(file.read_text())
         if content["env"] != env_id:
             raise ValueError(f"they are of {content['env']}, and the agent was trained on {env_id}")
-        return card_of(env_id, arguments, content, has_replay, repo_id)
+        return card_of(env_id, arguments, content, has_replay, repo_id, hyperparameters)
     except (AttributeError, OSError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise PublishingError(
             f"{file} holds no measures of this agent: {error!r}. Write them with: sb3-mimic evaluate --env {env_id} -f logs"

@@ -97,14 +97,16 @@ def read_arguments(run: Path, env_id: str) -> dict[str, Any]:
     return arguments
 
 
-def read_hyperparameters(run: Path, env_id: str, packages: Sequence[str] = ()) -> dict[str, Any]:
+def read_hyperparameters(run: Path, env_id: str, packages: Sequence[str] | None = ()) -> dict[str, Any]:
     """
     Reads the hyperparameters that a run was trained with.
 
     :param run: The run's folder
     :param env_id: What it was trained on
-    :param packages: Packages of the user's own whose names are looked up too, such as those of ``--gym-packages``
+    :param packages: Packages of the user's own whose names are looked up too, such as those of ``--gym-packages``;
+        None: no name is looked up, and what is more than plain data is a :class:`NotLookedUp`
     :return: The hyperparameters, as in an entry of a YAML file, with all changes that the command line made
     :raises DamagedAgentError: When the file is missing, damaged, or holds more than plain data and well-known names
     """
-    return _read(run, env_id, "config.yml", "hyperparameters", _hyperparameters_loader([*KNOWN_PACKAGES, *packages]))
+    loader = _ArgumentsLoader if packages is None else _hyperparameters_loader([*KNOWN_PACKAGES, *packages])
+    return _read(run, env_id, "config.yml", "hyperparameters", loader)
