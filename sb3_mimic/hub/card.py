@@ -90,7 +90,7 @@ def _training(env_id: str, arguments: Mapping[str, Any], measures: Measures, n_s
     command = f"python -m rl_zoo3.train --algo {arguments['algo']} --env {env_id} --gym-packages {packages}{given}"
     note = ""
     if n_shown:
-        note = f"\n\nIts first {n_shown:,} steps were demonstrated: a script acted, with noise, and the agent learnt from them too."
+        note = f"\n\nIts first {n_shown:,} steps were demonstrated: a script acted, with noise, for the agent to learn from."
     if measures.get("without_optimizers"):
         note += "\n\nThe states of its optimisers are left out: when training goes on from here, they begin anew."
     return f"Trained{effort} by\n\n{first}    {command}{note}"
