@@ -1,48 +1,19 @@
 """Trains with one way of hindsight beside another on MimicPushState-v0, and draws how fast each of them learns."""
 
-import argparse
-import contextlib
-import copy
-import io
-import tempfile
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch as th
-import yaml
 from matplotlib.figure import Figure
-from stable_baselines3.common.base_class import BaseAlgorithm
 
-import sb3_mimic  # noqa: F401  # registers the environments
-from benchmarks.study import (
-    DOCS,
-    FIRST_SEED,
-    REPOSITORY,
-    Curves,
-    Examination,
-    FloatArray,
-    LearningCurve,
-    Record,
-    band,
-    draw_curves,
-    machine,
-    read,
-    study,
-)
+from benchmarks.hindsight import Run, Setting, base_entry, grouped, how_measured, reached, stacked, study_parser, train
+from benchmarks.study import DOCS, REPOSITORY, Curves, Record, band, draw_curves, read, study
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.her import GoalSelectionStrategy
-from sb3_mimic.runs.shipped import hyperparams_file
-from sb3_mimic.zoo.manager import MimicZooManager
 
-ENV_ID, ALGO = "MimicPushState-v0", "sac"
+ENV_ID = "MimicPushState-v0"
 RESULTS = REPOSITORY / "benchmarks" / "her.jsonl"
-SEEDS, N_EPISODES, DISTANCE = (0, 1, 2), 100, 5000
-# A world takes 28 MB: so many goals are asked for at once
-N_ENVS = 10
 LEVELS = (0.5, 0.9)
 
 STRATEGIES = tuple(strategy.value for strategy in GoalSelectionStrategy)
@@ -52,14 +23,6 @@ ALREADY_ACHIEVED = ("keep", "redraw", 0.1, 0.3)
 PLAIN = ("future", 4)
 # These can be told apart by colour-blind people
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
-
-Setting = dict[str, Any]
-
-
-def base_entry() -> dict[str, Any]:
-    """:return: The hyperparameters that all settings share: those of our own entry, without its callbacks"""
-    entry = yaml.safe_load(hyperparams_file(ALGO).read_text())[ENV_ID]
-    return {key: value for key, value in entry.items() if key != "callback"}
 
 
 def settings(entry: dict[str, Any]) -> dict[str, Setting]:
@@ -80,102 +43,9 @@ def settings(entry: dict[str, Any]) -> dict[str, Setting]:
     return found
 
 
-@dataclass(frozen=True)
-class Run:
-    """
-    One training.
-
-    :param setting: Name of what is compared
-    :param replay_buffer_kwargs: What that stands for
-    :param entry: All other hyperparameters
-    :param seed: Seed of the training
-    :param n_timesteps: Steps of the training
-    :param n_episodes: Goals asked for at each point of the learning curve
-    :param distance: Steps from one of these points to the next
-    """
-
-    setting: str
-    replay_buffer_kwargs: Setting
-    entry: dict[str, Any]
-    seed: int
-    n_timesteps: int
-    n_episodes: int = N_EPISODES
-    distance: int = DISTANCE
-
-    @property
-    def title(self) -> str:
-        return f"{self.setting}, seed {self.seed}"
-
-
-class TimedCurve(LearningCurve):
-    """Notes beside each measure how long the training has taken until then, without measures: seconds, and those of a core."""
-
-    def _on_training_start(self) -> None:
-        self.seconds: list[float] = []
-        self.cpu_seconds: list[float] = []
-        self._start = self._now()
-
-    def _measure(self) -> None:
-        before = self._now()
-        wall, cpu = (before - self._start).tolist()
-        self.seconds.append(round(wall, 1))
-        self.cpu_seconds.append(round(cpu, 1))
-        super()._measure()
-        self._start += self._now() - before
-
-    @staticmethod
-    def _now() -> FloatArray:
-        return np.array([time.perf_counter(), time.process_time()])
-
-
-def make_model(run: Run) -> BaseAlgorithm:
-    """:return: The learner that rl-zoo3 makes of the run's hyperparameters"""
-    entry = copy.deepcopy({**run.entry, "replay_buffer_kwargs": run.replay_buffer_kwargs, "n_timesteps": run.n_timesteps})
-    # What the zoo says of each run is said once, by its title
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        file = Path(folder) / "entry.yml"
-        file.write_text(yaml.safe_dump({ENV_ID: entry}))
-        where = {"eval_freq": -1, "verbose": 0, "config": str(file)}
-        manager = MimicZooManager(argparse.Namespace(num_threads=-1), ALGO, ENV_ID, folder, seed=run.seed, **where)
-        made = manager.setup_experiment()
-    assert made is not None
-    return made[0]
-
-
-def train(run: Run) -> Record:
-    """
-    :param run: What to train
-    :return: The run, its learning curve, how long it took and on what
-    """
-    th.set_num_threads(1)
-    model = make_model(run)
-    examination = Examination(ENV_ID, run.n_episodes, N_ENVS)
-    curve = TimedCurve(examination, run.distance)
-    try:
-        model.learn(run.n_timesteps, callback=curve)
-    finally:
-        examination.close()
-        assert model.env is not None
-        model.env.close()
-    measured = {name: getattr(curve, name) for name in ("steps", "success", "seconds", "cpu_seconds")}
-    return {**asdict(run), **measured, "machine": machine()}
-
-
 def curves(records: Iterable[Record]) -> Curves:
     """:return: By setting, the steps of the measures, and the success there, shape (n_seeds, n_measures)"""
-    return {name: (group[0]["steps"], _stacked(group, "success")) for name, group in grouped(records).items()}
-
-
-def grouped(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """:return: Trainings of each setting"""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record["setting"], []).append(record)
-    return groups
-
-
-def _stacked(group: Sequence[Record], name: str) -> FloatArray:
-    return np.array([record[name] for record in group])
+    return {name: (group[0]["steps"], stacked(group, "success")) for name, group in grouped(records).items()}
 
 
 def table(records: Sequence[Record]) -> str:
@@ -188,30 +58,12 @@ def table(records: Sequence[Record]) -> str:
     ]
     for group in grouped(records).values():
         setting = group[0]["replay_buffer_kwargs"]
-        mean, low, high = band(_stacked(group, "success"))
+        mean, low, high = band(stacked(group, "success"))
         shown = [setting[name] for name in ("goal_selection_strategy", "n_sampled_goal")]
         shown += [setting.get("already_achieved", "keep"), len(group), f"{mean[-1]:.2f} [{low[-1]:.2f}, {high[-1]:.2f}]"]
-        shown += [_reached(group, mean, level) for level in LEVELS]
+        shown += [reached(group, mean, level) for level in LEVELS]
         lines.append("| " + " | ".join(map(str, shown)) + " |")
-    seconds, cpu_seconds = (sum(record[name][-1] for record in records) for name in ("seconds", "cpu_seconds"))
-    machines = "; ".join(dict.fromkeys(record["machine"] for record in records))
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Mean [95 % bootstrap interval] over the seeds, and the steps and the time after which the mean was first measured"
-            f" there. Each measure, every {first['distance']:,} steps, is taken on the same {first['n_episodes']} goals, seeds"
-            f" from {FIRST_SEED:,}, with deterministic actions; its time is not counted. A training took"
-            f" {seconds / len(records):,.0f} s, {cpu_seconds / len(records):,.0f} of them on its core. Trained on {machines}.",
-        ]
-    )
-
-
-def _reached(group: Sequence[Record], mean: FloatArray, level: float) -> str:
-    places = np.flatnonzero(mean >= level)
-    if not len(places):
-        return "-"
-    return f"{group[0]['steps'][places[0]]:,} steps, {_stacked(group, 'seconds')[:, places[0]].mean():,.0f} s"
+    return "\n".join([*lines, "", how_measured(records)])
 
 
 def panels(records: Sequence[Record]) -> dict[str, Curves]:
@@ -250,22 +102,15 @@ def draw(records: Sequence[Record], picture: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is missing, then draw all that is there."""
-    entry = base_entry()
+    entry = base_entry(ENV_ID)
     known = settings(entry)
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.her", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=known, default=list(known), metavar="NAME", help=", ".join(known))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="default: 0 1 2")
-    parser.add_argument("--steps", type=int, default=int(entry["n_timesteps"]), help="of each training (default: the entry's)")
-    parser.add_argument("--distance", type=int, default=DISTANCE, help=f"steps between measures (default: {DISTANCE})")
-    parser.add_argument("--episodes", type=int, default=N_EPISODES, help=f"of each measure (default: {N_EPISODES})")
-    parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results lie, and those to come")
-    parser.add_argument("--docs", type=Path, default=DOCS, help="where her.md lies, and images/ for the figure")
+    parser = study_parser("python -m benchmarks.her", __doc__, list(known), RESULTS, DOCS)
     args = parser.parse_args(arguments)
     shared = {key: value for key, value in entry.items() if key not in ("n_timesteps", "replay_buffer_kwargs")}
 
     def run(name: str, seed: int) -> Run:
-        return Run(name, known[name], shared, seed, args.steps, args.episodes, args.distance)
+        steps = args.steps or int(entry["n_timesteps"])
+        return Run(ENV_ID, name, known[name], shared, seed, steps, args.episodes, args.distance)
 
     # All settings with one seed before the next
     study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)

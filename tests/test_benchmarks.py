@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from benchmarks import faults, her, rewards
+from benchmarks import faults, her, hindsight, rewards, study, tasks
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
 from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
@@ -133,9 +133,9 @@ def test_the_default_is_among_what_was_compared():
 
 
 def test_ways_of_hindsight_are_trained_drawn_and_not_trained_again(tmp_path, monkeypatch, capsys):
-    entry = her.base_entry() | {"learning_starts": 450, "gradient_steps": 1, "batch_size": 32, "n_envs": 4}
-    monkeypatch.setattr(her, "base_entry", lambda: entry)
-    monkeypatch.setattr(her, "N_ENVS", 2)
+    entry = her.base_entry(her.ENV_ID) | {"learning_starts": 450, "gradient_steps": 1, "batch_size": 32, "n_envs": 4}
+    monkeypatch.setattr(her, "base_entry", lambda env_id: entry)
+    monkeypatch.setattr(hindsight, "N_ENVS", 2)
     (tmp_path / "images").mkdir()
     page, results = tmp_path / "her.md", tmp_path / "results.jsonl"
     page.write_text("Before\n<!-- her -->\n<!-- /her -->\nafter\n")
@@ -153,13 +153,13 @@ def test_ways_of_hindsight_are_trained_drawn_and_not_trained_again(tmp_path, mon
     assert line["seconds"][0] == 0 < line["seconds"][-1]
     trained = []
 
-    def train(run: her.Run) -> dict:
+    def train(run: hindsight.Run) -> dict:
         trained.append(run.title)
         return {**line, **asdict(run)}
 
     monkeypatch.setattr(her, "train", train)
     her.main([*options, "random-1", "future-4-keep"])
-    assert trained == ["future-4-keep, seed 0"]
+    assert trained == ["MimicPushState-v0, future-4-keep, seed 0"]
     assert "1 of 2 runs" in capsys.readouterr().out
     # What is not asked for this time stays on the page
     her.main([*options, "random-1"])
@@ -173,7 +173,7 @@ def test_ways_of_hindsight_are_trained_drawn_and_not_trained_again(tmp_path, mon
 
 
 def test_all_ways_of_hindsight_are_compared():
-    entry = her.base_entry()
+    entry = her.base_entry(her.ENV_ID)
     known = her.settings(entry)
     assert len(known) == len({json.dumps(setting, sort_keys=True) for setting in known.values()})
     assert {(each["goal_selection_strategy"], each["n_sampled_goal"]) for each in known.values()} == {
@@ -187,7 +187,7 @@ def test_all_ways_of_hindsight_are_compared():
 def test_the_table_of_hindsight_by_hand():
     def line(name: str, seed: int, success: list[float], seconds: list[float]) -> dict:
         setting = {"goal_selection_strategy": "future", "n_sampled_goal": 4, "already_achieved": name}
-        run = her.Run(f"future-4-{name}", setting, {}, seed, 10_000)
+        run = hindsight.Run(her.ENV_ID, f"future-4-{name}", setting, {}, seed, 10_000)
         cpu_seconds = [second / 2 for second in seconds]
         return asdict(run) | {"steps": [0, 5000, 10_000], "success": success, "seconds": seconds, "cpu_seconds": cpu_seconds,
                               "machine": "a machine"}  # fmt: skip
@@ -203,13 +203,49 @@ def test_the_table_of_hindsight_by_hand():
     assert set(her.panels(records)) == {"future, k = 4, already_achieved"}
 
 
+def test_tasks_are_trained_by_their_own_entries(tmp_path, monkeypatch):
+    monkeypatch.setattr(hindsight, "N_ENVS", 2)
+    own = tasks.base_entry
+
+    def small(env_id):
+        shown = [{"sb3_mimic.her.DemonstrationCallback": {"n_steps": 300, "noise": 0.2}}]
+        smaller = {"learning_starts": 450, "gradient_steps": 1, "batch_size": 32, "n_envs": 4}
+        return own(env_id) | smaller | {"callback": shown if own(env_id)["callback"] else []}
+
+    monkeypatch.setattr(tasks, "base_entry", small)
+    page, results = tmp_path / "manipulation.md", tmp_path / "results.jsonl"
+    page.write_text("<!-- tasks -->\n<!-- /tasks -->\n")
+    options = ["--steps", "500", "--distance", "200", "--episodes", "2", "--seeds", "0", "--only", "Stack", "Reach"]
+    tasks.main([*options, "--results", str(results), "--docs", str(tmp_path)])
+    records = {record["env_id"]: record for record in read(results)}
+    assert records.keys() == {"MimicStackState-v0", "MimicReachState-v0"}
+    rows = page.read_text().splitlines()
+    assert rows[1].endswith("| success at the end | to 0.90 | to 0.95 |")
+    assert rows[3].startswith("| `MimicReachState-v0` | 0 | 1 | ")
+    assert rows[4].startswith("| `MimicStackState-v0` | 300 | 1 | ")
+    assert "after 500 steps" in rows[4]
+
+
+def test_the_page_on_tasks_says_what_the_results_say():
+    records = read(tasks.RESULTS)
+    records.sort(key=lambda record: (list(tasks.IDS.values()).index(record["env_id"]), record["seed"]))
+    assert tasks.table(records) in (REPOSITORY / "docs" / "manipulation.md").read_text()
+    for record in records:
+        entry = tasks.base_entry(record["env_id"])
+        buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
+        assert (record["entry"], record["replay_buffer_kwargs"], record["n_timesteps"]) == (entry, buffer, steps), (
+            "train it anew"
+        )
+    assert max(line["seed"] for line in records) < study.FIRST_SEED < FIRST_SEED - hindsight.N_EPISODES
+
+
 def test_the_page_on_hindsight_says_what_the_results_say():
     records = read(her.RESULTS)
     if not records:
         pytest.skip("the study has not been run yet")
     assert her.table(records) in (REPOSITORY / "docs" / "her.md").read_text()
     assert len({json.dumps([line["entry"], line["n_timesteps"]]) for line in records}) == 1
-    assert max(line["seed"] for line in records) < her.FIRST_SEED < FIRST_SEED - her.N_EPISODES
+    assert max(line["seed"] for line in records) < study.FIRST_SEED < FIRST_SEED - hindsight.N_EPISODES
 
 
 @pytest.mark.slow
