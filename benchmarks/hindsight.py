@@ -55,16 +55,20 @@ class Run:
     :param n_timesteps: Steps of the training
     :param n_episodes: Goals asked for at each point of the learning curve
     :param distance: Steps from one of these points to the next
+    :param algo: What learns
+    :param max_seconds: When the training stops at the latest, measures not counted
     """
 
     env_id: str
     setting: str
-    replay_buffer_kwargs: Setting
+    replay_buffer_kwargs: Setting | str
     entry: dict[str, Any]
     seed: int
     n_timesteps: int
     n_episodes: int = N_EPISODES
     distance: int = DISTANCE
+    algo: str = ALGO
+    max_seconds: float | None = None
 
     @property
     def title(self) -> str:
@@ -72,7 +76,20 @@ class Run:
 
 
 class TimedCurve(LearningCurve):
-    """Notes beside each measure how long the training has taken until then, without measures: seconds, and those of a core."""
+    """
+    Notes beside each measure how long the training has taken until then, without measures: seconds, and those of a core.
+
+    :param examination: The examination
+    :param distance: Steps from one to the next
+    :param max_seconds: When to stop
+    """
+
+    def __init__(self, examination: Examination, distance: float, max_seconds: float | None = None):
+        super().__init__(examination, distance)
+        self.max_seconds = max_seconds
+
+    def _on_step(self) -> bool:
+        return self.max_seconds is None or float((self._now() - self._start)[0]) < self.max_seconds
 
     def _on_training_start(self) -> None:
         self.seconds: list[float] = []
@@ -100,10 +117,10 @@ def make_model(run: Run) -> tuple[BaseAlgorithm, list[BaseCallback]]:
         file = Path(folder) / "entry.yml"
         file.write_text(yaml.safe_dump({run.env_id: entry}))
         where = {"eval_freq": -1, "verbose": 0, "config": str(file)}
-        manager = MimicZooManager(argparse.Namespace(num_threads=-1), ALGO, run.env_id, folder, seed=run.seed, **where)
+        manager = MimicZooManager(argparse.Namespace(num_threads=-1), run.algo, run.env_id, folder, seed=run.seed, **where)
         made = manager.setup_experiment()
     assert made is not None
-    return made[0], get_callback_list({"callback": run.entry["callback"]})
+    return made[0], get_callback_list({"callback": run.entry.get("callback")})
 
 
 def train(run: Run) -> Record:
@@ -114,7 +131,7 @@ def train(run: Run) -> Record:
     th.set_num_threads(1)
     model, callbacks = make_model(run)
     examination = Examination(run.env_id, run.n_episodes, N_ENVS)
-    curve = TimedCurve(examination, run.distance)
+    curve = TimedCurve(examination, run.distance, run.max_seconds)
     try:
         model.learn(run.n_timesteps, callback=[*callbacks, curve])
     finally:

@@ -50,7 +50,7 @@ class Examination:
 
     def success(self, model: BaseAlgorithm) -> float:
         """
-        :param model: Acts deterministically, with VecNormalize's statistics of its training
+        :param model: Acts deterministically, with VecNormalize's statistics of its training, where there are any
         :return: Fraction of the goals that are fulfilled at the episode's last step
         """
         seeds = range(FIRST_SEED, FIRST_SEED + self.n_episodes)
@@ -58,12 +58,12 @@ class Examination:
 
     def _ends(self, model: BaseAlgorithm, seeds: Sequence[int]) -> list[bool]:
         normalization = model.get_vec_normalize_env()
-        assert normalization is not None
         pairs = list(zip(self.envs, seeds, strict=False))
         observations = [env.reset(seed=seed)[0] for env, seed in pairs]
         for _ in range(self.n_steps):
             batch: Any = {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
-            actions, _ = model.predict(normalization.normalize_obs(batch), deterministic=True)
+            seen = batch if normalization is None else normalization.normalize_obs(batch)
+            actions, _ = model.predict(seen, deterministic=True)
             steps = [env.step(action) for (env, _), action in zip(pairs, actions, strict=True)]
             observations = [step[0] for step in steps]
         return [step[-1]["is_success"] for step in steps]

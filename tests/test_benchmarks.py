@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from PIL import Image
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks import faults, her, hindsight, rewards, study, tasks
+from benchmarks import faults, her, hindsight, peer, rewards, study, tasks
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
 from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
@@ -237,6 +239,45 @@ def test_the_page_on_tasks_says_what_the_results_say():
             "train it anew"
         )
     assert max(line["seed"] for line in records) < study.FIRST_SEED < FIRST_SEED - hindsight.N_EPISODES
+
+
+def test_the_peer_is_stopped_at_three_times_our_own_time(tmp_path):
+    entry = peer.zoo_entry()
+    assert entry["batch_size"] == 2048
+    assert "512, 512, 512" in entry["policy_kwargs"]
+    line = {"env_id": peer.OURS, "machine": "a machine", "n_episodes": 50}
+    ours = [
+        line | {"success": [0, 0.8, 1.0], "seconds": [0, 100, 200]},
+        line | {"success": [0, 0.9, 1.0], "seconds": [0, 100, 220]},
+        line | {"env_id": "MimicReachState-v0", "success": [1, 1, 1], "seconds": [0, 1, 2]},
+    ]
+    assert peer.our_seconds(ours) == (210, 2)
+    with pytest.raises(SystemExit, match=r"benchmarks\.tasks --only Push"):
+        peer.our_seconds(ours[2:])
+    with pytest.raises(SystemExit, match=r"never reached 0\.9"):
+        peer.our_seconds([line | {"success": [0, 0.2], "seconds": [0, 1]}])
+    theirs = line | {"success": [0, 0.1, 0.05], "seconds": [0, 300, 630], "steps": [0, 500, 900]}
+    text = peer.text_of(theirs, *peer.our_seconds(ours))
+    assert (
+        "stopped after 630 s of one core, 3.0 times as long: it had taken 900 steps, and its best measure was 0.10 of 50"
+        in text
+    )
+
+
+def test_a_training_stops_when_its_time_is_over():
+    class Unseen:
+        def success(self, model):
+            return 0.0
+
+    def stop_after(seconds):
+        env = make_vec_env("MimicReacherPlaneState-v0", 2)
+        model = PPO("MultiInputPolicy", env, n_steps=16, batch_size=32, device="cpu")
+        model.learn(64, callback=hindsight.TimedCurve(Unseen(), 1000, seconds))
+        env.close()
+        return model.num_timesteps
+
+    assert stop_after(None) == 64
+    assert stop_after(0.0) == 2
 
 
 def test_the_page_on_hindsight_says_what_the_results_say():

@@ -129,7 +129,8 @@ class GoalFunctions:
 
 
 def _nothing_told(goals: Goals) -> list[Any]:
-    return [{} for _ in goals]
+    # One for all: nobody writes into what a step told
+    return [{}] * len(goals)
 
 
 def _in_a_batch(function: Function, achieved: Goals, desired: Goals, *infos: list[Any]) -> npt.NDArray[Any]:

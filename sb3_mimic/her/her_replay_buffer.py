@@ -270,7 +270,7 @@ class HerReplayBuffer(SB3HerReplayBuffer):
     def _infos_of(self, places: Indices) -> list[Any]:
         if self.copy_info_dict:
             return list(self._of(self.infos, places))
-        return [{} for _ in places]
+        return [{}] * len(places)
 
     def _tensors(self, observations: dict[str, npt.NDArray[Any]], env: VecNormalize | None) -> dict[str, th.Tensor]:
         if env is not None and env.norm_obs:

@@ -1,0 +1,78 @@
+"""Trains rl-zoo3's recipe on panda-gym's Push three times as long as ours took on MimicPushState-v0, and tells how far."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rl_zoo3
+import yaml
+
+from benchmarks import tasks
+from benchmarks.hindsight import Run, stacked, study_parser, train
+from benchmarks.study import DOCS, REPOSITORY, Record, find, read, study
+from sb3_mimic.agents.tables import write_between_marks
+
+OURS, PEER = "MimicPushState-v0", "PandaPush-v3"
+# The zoo has an entry for the version of before
+ALGO, ENTRY = "tqc", "PandaPush-v1"
+RESULTS = REPOSITORY / "benchmarks" / "peer.jsonl"
+LEVEL, PATIENCE = 0.9, 3.0
+# Its updates are slow: a measure after every few hundred steps
+DISTANCE = 500
+
+
+def zoo_entry() -> dict[str, Any]:
+    """:return: rl-zoo3's hyperparameters for panda-gym's Push"""
+    file = Path(rl_zoo3.__file__).parent / "hyperparams" / f"{ALGO}.yml"
+    entry: dict[str, Any] = yaml.safe_load(file.read_text())[ENTRY]
+    return entry
+
+
+def our_seconds(records: Sequence[Record]) -> tuple[float, int]:
+    """
+    :param records: Of ``benchmarks.tasks``
+    :return: The seconds after which the mean of our trainings was first measured at the level, and their number
+    """
+    group = [record for record in records if record["env_id"] == OURS]
+    if not group:
+        raise SystemExit("Train ours first: python -m benchmarks.tasks --only Push")
+    places = np.flatnonzero(stacked(group, "success").mean(axis=0) >= LEVEL)
+    if not len(places):
+        raise SystemExit(f"Our own trainings never reached {LEVEL}: there is nothing to compare with.")
+    return float(stacked(group, "seconds")[:, places[0]].mean()), len(group)
+
+
+def text_of(record: Record, seconds: float, n_ours: int) -> str:
+    """:return: What is said on the page"""
+    spent, goals = record["seconds"][-1], record["n_episodes"]
+    return (
+        f"Ours was measured at {LEVEL:.2f} after {seconds:,.0f} s of one core (mean of {n_ours} seeds). rl-zoo3's own recipe"
+        f" on `PandaPush-v3` (TQC, three layers of 512, batches of 2,048) was stopped after {spent:,.0f} s of one core,"
+        f" {spent / seconds:.1f} times as long: it had taken {record['steps'][-1]:,} steps, and its best measure was"
+        f" {max(record['success']):.2f} of {goals} goals. {record['machine']}."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the peer if that is missing, then tell of it."""
+    parser = study_parser("python -m benchmarks.peer", __doc__, [PEER], RESULTS, DOCS)
+    parser.set_defaults(seeds=[0], distance=DISTANCE)
+    args = parser.parse_args(arguments)
+    import panda_gym  # noqa: F401  # registers it
+
+    seconds, n_ours = our_seconds(read(tasks.RESULTS))
+    entry = zoo_entry()
+    buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
+    limit = round(PATIENCE * seconds)
+    run = Run(PEER, ENTRY, buffer, entry, args.seeds[0], args.steps or steps, args.episodes, args.distance, ALGO, limit)
+    study([run], args.results, 1, train)
+    record = find(run, read(args.results))
+    assert record is not None
+    text = text_of(record, seconds, n_ours)
+    print(text)
+    write_between_marks(args.docs / "manipulation.md", "peer", text)
+
+
+if __name__ == "__main__":
+    main()
