@@ -13,7 +13,7 @@ from benchmarks.hindsight import Run, stacked, study_parser, train
 from benchmarks.study import DOCS, REPOSITORY, Record, find, read, study
 from sb3_mimic.agents.tables import write_between_marks
 
-OURS, PEER = "MimicPushState-v0", "PandaPush-v3"
+OURS, PEER = "Push", "PandaPush-v3"
 # The zoo has an entry for the version of before
 ALGO, ENTRY = "tqc", "PandaPush-v1"
 RESULTS = REPOSITORY / "benchmarks" / "peer.jsonl"
@@ -34,7 +34,7 @@ def our_seconds(records: Sequence[Record]) -> tuple[float, int]:
     :param records: Of ``benchmarks.tasks``
     :return: The seconds after which the mean of our trainings was first measured at the level, and their number
     """
-    group = [record for record in records if record["env_id"] == OURS]
+    group = [record for record in records if record["setting"] == OURS]
     if not group:
         raise SystemExit("Train ours first: python -m benchmarks.tasks --only Push")
     places = np.flatnonzero(stacked(group, "success").mean(axis=0) >= LEVEL)

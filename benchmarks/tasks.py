@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-from benchmarks.hindsight import Run, base_entry, how_measured, reached, stacked, study_parser, train
+from benchmarks.hindsight import Run, base_entry, grouped, how_measured, reached, stacked, study_parser, train
 from benchmarks.study import DOCS, REPOSITORY, Record, band, read, study
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.tasks.manipulation import TASKS
@@ -11,38 +12,56 @@ from sb3_mimic.her.demonstrations import n_demonstrated
 
 RESULTS = REPOSITORY / "benchmarks" / "tasks.jsonl"
 LEVELS = (0.90, 0.95)
+# By the name of what is trained, what it is
 IDS = {task: f"Mimic{task}State-v0" for task in TASKS}
+# What else may help where chance achieves nothing: in place of demonstrations, how episodes begin; measured from plain starts
+HELPS = {"PickAndPlace-held": {"held_starts": 0.5}, "PickAndPlace-held-near": {"held_starts": 0.5, "near_goals": 0.5}}
+NAMES = (*IDS, *HELPS)
+
+
+def entry_of(name: str) -> tuple[str, dict[str, Any]]:
+    """
+    :param name: One of ``NAMES``
+    :return: The id, and its hyperparameters
+    """
+    env_id = IDS[name.partition("-")[0]]
+    entry = base_entry(env_id)
+    return env_id, entry | {"callback": [], "env_kwargs": HELPS[name]} if name in HELPS else entry
 
 
 def table(records: Sequence[Record]) -> str:
     """:return: Markdown: for each task the success at the end with its interval, and steps and seconds to each level"""
     heads = "".join(f" to {level:.2f} |" for level in LEVELS)
-    lines = [f"| id | demonstrated steps | seeds | success at the end |{heads}", "|---|---|---|---|" + "---|" * len(LEVELS)]
-    for env_id in dict.fromkeys(record["env_id"] for record in records):
-        group = [record for record in records if record["env_id"] == env_id]
+    lines = [f"| id | helps | seeds | success at the end |{heads}", "|---|---|---|---|" + "---|" * len(LEVELS)]
+    for group in grouped(records).values():
         mean, low, high = band(stacked(group, "success"))
-        shown = [f"{n_demonstrated(group[0]['entry']):,}", len(group)]
+        shown = [_help(group[0]["entry"]), len(group)]
         shown += [f"{mean[-1]:.2f} [{low[-1]:.2f}, {high[-1]:.2f}] after {group[0]['n_timesteps']:,} steps"]
         shown += [reached(group, mean, level) for level in LEVELS]
-        lines.append(f"| `{env_id}` | " + " | ".join(map(str, shown)) + " |")
+        lines.append(f"| `{group[0]['env_id']}` | " + " | ".join(map(str, shown)) + " |")
     return "\n".join([*lines, "", how_measured(records)])
+
+
+def _help(entry: dict[str, Any]) -> str:
+    if n_shown := n_demonstrated(entry):
+        return f"{n_shown:,} demonstrated steps"
+    return ", ".join(f"`{name}={value}`" for name, value in entry.get("env_kwargs", {}).items()) or "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is missing, then tell of all that is there."""
-    parser = study_parser("python -m benchmarks.tasks", __doc__, list(IDS), RESULTS, DOCS)
+    parser = study_parser("python -m benchmarks.tasks", __doc__, NAMES, RESULTS, DOCS)
     args = parser.parse_args(arguments)
 
-    def run(task: str, seed: int) -> Run:
-        entry = base_entry(IDS[task])
+    def run(name: str, seed: int) -> Run:
+        env_id, entry = entry_of(name)
         buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
-        return Run(IDS[task], "own", buffer, entry, seed, args.steps or steps, args.episodes, args.distance)
+        return Run(env_id, name, buffer, entry, seed, args.steps or steps, args.episodes, args.distance)
 
-    study([run(task, seed) for seed in args.seeds for task in args.only], args.results, args.workers, train)
-    names = {env_id: task for task, env_id in IDS.items()}
+    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)
     every = read(args.results)
-    records = [record for record in every if record == record | asdict(run(names[record["env_id"]], record["seed"]))]
-    records.sort(key=lambda record: (list(names).index(record["env_id"]), record["seed"]))
+    records = [record for record in every if record == record | asdict(run(record["setting"], record["seed"]))]
+    records.sort(key=lambda record: (NAMES.index(record["setting"]), record["seed"]))
     text = table(records)
     print(text)
     write_between_marks(args.docs / "manipulation.md", "tasks", text)

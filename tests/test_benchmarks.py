@@ -217,27 +217,27 @@ def test_tasks_are_trained_by_their_own_entries(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "base_entry", small)
     page, results = tmp_path / "manipulation.md", tmp_path / "results.jsonl"
     page.write_text("<!-- tasks -->\n<!-- /tasks -->\n")
-    options = ["--steps", "500", "--distance", "200", "--episodes", "2", "--seeds", "0", "--only", "Stack", "Reach"]
+    options = ["--steps", "500", "--distance", "200", "--episodes", "2", "--seeds", "0", "--only"]
+    options += ["PickAndPlace-held", "Stack", "Reach"]
     tasks.main([*options, "--results", str(results), "--docs", str(tmp_path)])
-    records = {record["env_id"]: record for record in read(results)}
-    assert records.keys() == {"MimicStackState-v0", "MimicReachState-v0"}
+    records = {record["setting"]: record for record in read(results)}
+    assert records.keys() == {"Stack", "Reach", "PickAndPlace-held"}
     rows = page.read_text().splitlines()
     assert rows[1].endswith("| success at the end | to 0.90 | to 0.95 |")
-    assert rows[3].startswith("| `MimicReachState-v0` | 0 | 1 | ")
-    assert rows[4].startswith("| `MimicStackState-v0` | 300 | 1 | ")
+    assert rows[3].startswith("| `MimicReachState-v0` | - | 1 | ")
+    assert rows[4].startswith("| `MimicStackState-v0` | 300 demonstrated steps | 1 | ")
+    assert rows[5].startswith("| `MimicPickAndPlaceState-v0` | `held_starts=0.5` | 1 | ")
     assert "after 500 steps" in rows[4]
 
 
 def test_the_page_on_tasks_says_what_the_results_say():
     records = read(tasks.RESULTS)
-    records.sort(key=lambda record: (list(tasks.IDS.values()).index(record["env_id"]), record["seed"]))
+    records.sort(key=lambda record: (tasks.NAMES.index(record["setting"]), record["seed"]))
     assert tasks.table(records) in (REPOSITORY / "docs" / "manipulation.md").read_text()
     for record in records:
-        entry = tasks.base_entry(record["env_id"])
-        buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
-        assert (record["entry"], record["replay_buffer_kwargs"], record["n_timesteps"]) == (entry, buffer, steps), (
-            "train it anew"
-        )
+        env_id, entry = tasks.entry_of(record["setting"])
+        entry |= {"env_id": env_id, "n_timesteps": int(entry["n_timesteps"])}
+        assert record["entry"] | record == record["entry"] | record | entry, "train it anew"
     assert max(line["seed"] for line in records) < study.FIRST_SEED < FIRST_SEED - hindsight.N_EPISODES
 
 
@@ -245,11 +245,11 @@ def test_the_peer_is_stopped_at_three_times_our_own_time(tmp_path):
     entry = peer.zoo_entry()
     assert entry["batch_size"] == 2048
     assert "512, 512, 512" in entry["policy_kwargs"]
-    line = {"env_id": peer.OURS, "machine": "a machine", "n_episodes": 50}
+    line = {"setting": peer.OURS, "machine": "a machine", "n_episodes": 50}
     ours = [
         line | {"success": [0, 0.8, 1.0], "seconds": [0, 100, 200]},
         line | {"success": [0, 0.9, 1.0], "seconds": [0, 100, 220]},
-        line | {"env_id": "MimicReachState-v0", "success": [1, 1, 1], "seconds": [0, 1, 2]},
+        line | {"setting": "Reach", "success": [1, 1, 1], "seconds": [0, 1, 2]},
     ]
     assert peer.our_seconds(ours) == (210, 2)
     with pytest.raises(SystemExit, match=r"benchmarks\.tasks --only Push"):
