@@ -74,6 +74,7 @@ def test_an_id_of_a_user_takes_the_entry_of_its_mode(algo, mode, make_manager):
     assert th.get_num_threads() == 1
 
 
+@pytest.mark.parametrize("algo", ["sac", "ppo"])
 @pytest.mark.parametrize(
     ("task", "model"),
     [
@@ -84,17 +85,17 @@ def test_an_id_of_a_user_takes_the_entry_of_its_mode(algo, mode, make_manager):
         (ManipulationTask(grips=True, share_in_air=1.0), "MimicPickAndPlace"),
     ],
 )
-def test_a_task_of_a_user_takes_the_entry_of_what_it_is_like(task, model, make_manager, capsys):
+def test_a_task_of_a_user_takes_the_entry_of_what_it_is_like(task, model, algo, make_manager, capsys):
     for env_id in register_task("Own", task):
         try:
-            hyperparams, _ = make_manager(env_id, "sac").read_hyperparameters()
-            entry = read_entries(hyperparams_file("sac"))[similar := env_id.replace("Own", model)]
+            hyperparams, _ = make_manager(env_id, algo).read_hyperparameters()
+            entry = read_entries(hyperparams_file(algo))[similar := env_id.replace("Own", model)]
             dim = hyperparams["policy_kwargs"].pop("translator_kwargs", {}).pop("state_dim", None)
             assert (dim is not None) == (env_id == "Own-v0"), "all that its own pictures show is read"
             assert hyperparams == entry
             assert f"{env_id} has no hyperparameters of its own, and takes those of {similar}" in capsys.readouterr().out
-            with pytest.raises(HyperparametersError, match=f"of ppo for {env_id}, only of sac"):
-                make_manager(env_id, "ppo").read_hyperparameters()
+            with pytest.raises(HyperparametersError, match=f"of tqc for {env_id}, only of ppo, sac"):
+                make_manager(env_id, "tqc").read_hyperparameters()
         finally:
             del gym.registry[env_id]
 
