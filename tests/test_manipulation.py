@@ -10,6 +10,7 @@ import numpy as np
 import pybullet as p
 import pytest
 
+from sb3_mimic.cli.common import describe
 from sb3_mimic.envs.bodies.panda import FINGERS, PANDA, PANDA_MESH
 from sb3_mimic.envs.manipulation import manipulation_env
 from sb3_mimic.envs.models.kinematics import Kinematics
@@ -315,3 +316,19 @@ def test_fingers_press_no_harder_than_they_can(make_env):
     client, fingers = env.simulation.client, [PANDA.joints.index(name) for name in FINGERS]
     for finger in fingers:
         assert abs(p.getJointState(env.robot._id, env.robot._joints[finger], physicsClientId=client)[3]) <= 10.0 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("Reach", ["points_x", "points_y", "points_z"]),
+        ("Push", ["object_x", "object_y", "object_z"]),
+        ("Stack", [f"object_{block}_{axis}" for block in range(2) for axis in "xyz"]),
+    ],
+)
+def test_places_are_told_by_their_axes(task, names, make_env):
+    env = make_env(f"Mimic{task}State-v0")
+    env.reset(seed=0)
+    told = describe(env, np.arange(1, len(names) + 1) / 10)
+    assert list(told) == names
+    assert list(told.values()) == pytest.approx(np.arange(1, len(names) + 1) / 10)

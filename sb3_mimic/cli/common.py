@@ -82,7 +82,7 @@ def describe(env: Any, pose: Any) -> dict[str, float]:
 
     layout = Goals.of(env).layout
     if "joints" not in layout:
-        numbers = {f"{part.name}_{i}": float(x) for part in layout for i, x in enumerate(part.of(pose).ravel())}
+        numbers = {name: float(x) for part in layout for name, x in zip(_names(part), part.of(pose).ravel(), strict=True)}
         return {name: round(number, 3) for name, number in numbers.items()}
     joints = layout["joints"]
     values = joints.of(pose)
@@ -94,6 +94,14 @@ def describe(env: Any, pose: Any) -> dict[str, float]:
         names = [f"joint_{i}" for i in range(len(values))]
     digits = 2 if joints.unit == "rad" else 4
     return {name: round(float(value), digits) for name, value in zip(names, values, strict=True)}
+
+
+def _names(part: Any) -> list[str]:
+    """Returns the names of a part's numbers: where they are places in space, those of their axes too."""
+    if part.unit == "m" and part.shape[-1] == 3:
+        which = [""] if part.shape[0] == 1 else [f"_{i}" for i in range(part.shape[0])]
+        return [f"{part.name}{one}_{axis}" for one in which for axis in "xyz"]
+    return [f"{part.name}_{i}" for i in range(part.size)]
 
 
 def unit_of(layout: Any) -> tuple[str, int]:
