@@ -17,15 +17,19 @@ MEASURES = {
     "held": ("held (0.1 m for 50 steps)", 3),
     "joint_error_deg": ("joint error, deg", 2),
     "keypoint_error_cm": ("key-point error, cm", 2),
+    "object_error_cm": ("distance of things from their goals, cm", 2),
     "success_from_image": ("success from image (5 cm)", 3),
     "success_2cm_from_image": ("success from image at 2 cm", 3),
     "held_from_image": ("held from image", 3),
     "joint_error_deg_from_image": ("joint error from image, deg", 2),
     "keypoint_error_cm_from_image": ("key-point error from image, cm", 2),
+    "object_error_cm_from_image": ("distance of things from their goals, from image, cm", 2),
     "success_from_image_read_once": ("success from image (5 cm), read once", 3),
     "keypoint_error_cm_from_image_read_once": ("key-point error from image, read once, cm", 2),
     "translator_joint_error_deg": ("translator: median joint error, deg", 2),
+    "translator_joint_error": ("translator: mean error of joints and how things lie, of their ranges", 4),
     "translator_keypoint_error_cm": ("translator: mean key-point error, cm", 2),
+    "translator_object_error_cm": ("translator: mean error of where things are, cm", 2),
     "translator_camera_position_error_cm": ("translator: mean error of the camera's position, cm", 2),
     "translator_camera_direction_error_deg": ("translator: mean error of the camera's direction, deg", 2),
     "translator_camera_fov_error": ("translator: mean error of the field of view, relative", 3),
@@ -46,8 +50,8 @@ OVERVIEW = (
 )
 # How a picture of each kind is read: what it is called, how many digits
 SIGHT = {
-    "translator": ("translator alone, deg", 2),
-    "refined": ("with render and compare, deg", 3),
+    "translator": ("translator alone", 2),
+    "refined": ("with render and compare", 3),
     "within": ("within the stated 90 %", 3),
     "refused": ("refused", 3),
     "ms": ("a reading, ms", 1),
@@ -92,7 +96,8 @@ def sight_table_of(measures: Measures) -> str:
     """Writes how one agent reads pictures of each kind as a Markdown table; empty where that was not measured."""
     if "sight" not in measures:
         return ""
-    head = ["picture", *(title for title, _ in SIGHT.values())]
+    unit = f", {_unit(measures)}" if _unit(measures) else ""
+    head = ["picture", *(title + unit * (name in ("translator", "refined")) for name, (title, _) in SIGHT.items())]
     rows = [f"| {kind} | {' | '.join(_read(found, name) for name in SIGHT)} |" for kind, found in measures["sight"].items()]
     return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows])
 
@@ -106,10 +111,19 @@ def sight_overview(every: Sequence[Measures]) -> str:
             continue
         sight = measures["sight"]
         others = [found["refused"]["value"] for found in sight.values() if "refined" not in found]
-        cells = [_read(sight[kind], "refined") for kind in SEEN]
+        cells = [_read(sight.get(kind, {}), "refined") for kind in SEEN]
         cells += [_read(sight["own camera"], name) for name in ("within", "refused")]
-        lines.append(f"| `{measures['env']}` | {' | '.join(cells)} | {1 - sum(others) / len(others):.3f} |")
+        cells.append(f"{1 - sum(others) / len(others):.3f}" if others else "-")
+        unit = " (cm)" if _unit(measures) == "cm" else ""
+        lines.append(f"| `{measures['env']}`{unit} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _unit(measures: Measures) -> str:
+    """Returns the unit in which readings are measured: that of angles, or of places; empty where it is not known."""
+    if "translator_joint_error_deg" in measures:
+        return "deg"
+    return "cm" if {"translator_object_error_cm", "translator_keypoint_error_cm"} & measures.keys() else ""
 
 
 def _read(found: Measures, name: str) -> str:
