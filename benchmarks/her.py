@@ -1,13 +1,24 @@
 """Trains with one way of hindsight beside another on MimicPushState-v0, and draws how fast each of them learns."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.hindsight import Run, Setting, base_entry, grouped, how_measured, reached, stacked, study_parser, train
+from benchmarks.hindsight import (
+    Run,
+    Setting,
+    base_entry,
+    found_of,
+    grouped,
+    how_measured,
+    reached,
+    run_of,
+    stacked,
+    study_parser,
+    train,
+)
 from benchmarks.study import DOCS, REPOSITORY, Curves, Record, band, draw_curves, read, study
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.her import GoalSelectionStrategy
@@ -61,7 +72,7 @@ def table(records: Sequence[Record]) -> str:
         mean, low, high = band(stacked(group, "success"))
         shown = [setting[name] for name in ("goal_selection_strategy", "n_sampled_goal")]
         shown += [setting.get("already_achieved", "keep"), len(group), f"{mean[-1]:.2f} [{low[-1]:.2f}, {high[-1]:.2f}]"]
-        shown += [reached(group, mean, level) for level in LEVELS]
+        shown += [reached(group, level) for level in LEVELS]
         lines.append("| " + " | ".join(map(str, shown)) + " |")
     return "\n".join([*lines, "", how_measured(records)])
 
@@ -106,16 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = settings(entry)
     parser = study_parser("python -m benchmarks.her", __doc__, list(known), RESULTS, DOCS)
     args = parser.parse_args(arguments)
-    shared = {key: value for key, value in entry.items() if key not in ("n_timesteps", "replay_buffer_kwargs")}
 
     def run(name: str, seed: int) -> Run:
-        steps = args.steps or int(entry["n_timesteps"])
-        return Run(ENV_ID, name, known[name], shared, seed, steps, args.episodes, args.distance)
+        return run_of(args, ENV_ID, name, entry | {"replay_buffer_kwargs": known[name]}, seed)
 
     # All settings with one seed before the next
     study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)
-    records = [record for record in read(args.results) if record == record | asdict(run(record["setting"], record["seed"]))]
-    records.sort(key=lambda record: (list(known).index(record["setting"]), record["seed"]))
+    records = found_of(list(known), run, read(args.results))
     draw(records, args.docs / "images" / "her.png")
     text = f"![Learning curves of all that is compared](images/her.png)\n\n{table(records)}"
     print(text)

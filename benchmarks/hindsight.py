@@ -1,4 +1,4 @@
-"""Trains by hindsight on things on a table, and measures how soon they are learnt: what two studies share."""
+"""Trains by hindsight on things on a table, and measures how soon they are learnt: what studies of it share."""
 
 import argparse
 import contextlib
@@ -6,7 +6,7 @@ import copy
 import io
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -155,12 +155,18 @@ def stacked(group: Sequence[Record], name: str) -> FloatArray:
     return np.array([record[name] for record in group])
 
 
-def reached(group: Sequence[Record], mean: FloatArray, level: float) -> str:
-    """:return: The steps and the seconds after which the mean was first measured at a level"""
-    places = np.flatnonzero(mean >= level)
+def first_at(group: Sequence[Record], level: float) -> tuple[int, float] | None:
+    """:return: The steps and the mean seconds after which the mean success was first measured at a level, or None"""
+    places = np.flatnonzero(stacked(group, "success").mean(axis=0) >= level)
     if not len(places):
-        return "-"
-    return f"{group[0]['steps'][places[0]]:,} steps, {stacked(group, 'seconds')[:, places[0]].mean():,.0f} s"
+        return None
+    return group[0]["steps"][places[0]], float(stacked(group, "seconds")[:, places[0]].mean())
+
+
+def reached(group: Sequence[Record], level: float) -> str:
+    """:return: :func:`first_at`, in words"""
+    first = first_at(group, level)
+    return "-" if first is None else f"{first[0]:,} steps, {first[1]:,.0f} s"
 
 
 def how_measured(records: Sequence[Record]) -> str:
@@ -176,17 +182,36 @@ def how_measured(records: Sequence[Record]) -> str:
     )
 
 
+def run_of(args: argparse.Namespace, env_id: str, setting: str, entry: dict[str, Any], seed: int, **options: Any) -> Run:
+    """:return: The training by an entry, as long and as often measured as a command's arguments say"""
+    rest = {key: value for key, value in entry.items() if key not in ("n_timesteps", "replay_buffer_kwargs")}
+    steps = args.steps or int(entry["n_timesteps"])
+    return Run(env_id, setting, entry["replay_buffer_kwargs"], rest, seed, steps, args.episodes, args.distance, **options)
+
+
+def found_of(names: Sequence[str], run: Callable[[str, int], Run], records: Sequence[Record]) -> list[Record]:
+    """:return: The records of what would be trained in the same way today, in the order of the names and of the seeds"""
+    same = [record for record in records if record == record | asdict(run(record["setting"], record["seed"]))]
+    return sorted(same, key=lambda record: (names.index(record["setting"]), record["seed"]))
+
+
+def parser_of(program: str, description: str | None, results: Path, docs: Path) -> argparse.ArgumentParser:
+    """:return: A parser of what can be said about trainings: how long, how often they are measured, and where it is written"""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--steps", type=int, help="of each training (default: the entry's)")
+    parser.add_argument("--distance", type=int, default=DISTANCE, help="steps between measures (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, default=N_EPISODES, help=f"of each measure (default: {N_EPISODES})")
+    parser.add_argument("--results", type=Path, default=results, help="where the results lie, and those to come")
+    parser.add_argument("--docs", type=Path, default=docs, help="where the page lies, and images/ for a figure")
+    return parser
+
+
 def study_parser(
     program: str, description: str | None, known: Sequence[str], results: Path, docs: Path
 ) -> argparse.ArgumentParser:
-    """:return: A parser of what can be said about a study: which of what is known, how often, how long and where"""
-    parser = argparse.ArgumentParser(prog=program, description=description)
+    """:return: :func:`parser_of`, and which of what is known is trained, with which seeds, in how many processes"""
+    parser = parser_of(program, description, results, docs)
     parser.add_argument("--only", nargs="+", choices=known, default=list(known), metavar="NAME", help=", ".join(known))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="default: 0 1 2")
-    parser.add_argument("--steps", type=int, help="of each training (default: the entry's)")
-    parser.add_argument("--distance", type=int, default=DISTANCE, help=f"steps between measures (default: {DISTANCE})")
-    parser.add_argument("--episodes", type=int, default=N_EPISODES, help=f"of each measure (default: {N_EPISODES})")
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
-    parser.add_argument("--results", type=Path, default=results, help="where the results lie, and those to come")
-    parser.add_argument("--docs", type=Path, default=docs, help="where the page lies, and images/ for a figure")
     return parser

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rl_zoo3
 import yaml
 
 from benchmarks import tasks
-from benchmarks.hindsight import Run, stacked, study_parser, train
+from benchmarks.hindsight import first_at, parser_of, run_of, train
 from benchmarks.study import DOCS, REPOSITORY, Record, find, read, study
 from sb3_mimic.agents.tables import write_between_marks
 
@@ -17,7 +16,7 @@ OURS, PEER = "Push", "PandaPush-v3"
 # The zoo has an entry for the version of before
 ALGO, ENTRY = "tqc", "PandaPush-v1"
 RESULTS = REPOSITORY / "benchmarks" / "peer.jsonl"
-LEVEL, PATIENCE = 0.9, 3.0
+LEVEL, PATIENCE, SEED = 0.9, 3.0, 0
 # Its updates are slow: a measure after every few hundred steps
 DISTANCE = 500
 
@@ -37,10 +36,12 @@ def our_seconds(records: Sequence[Record]) -> tuple[float, int]:
     group = [record for record in records if record["setting"] == OURS]
     if not group:
         raise SystemExit("Train ours first: python -m benchmarks.tasks --only Push")
-    places = np.flatnonzero(stacked(group, "success").mean(axis=0) >= LEVEL)
-    if not len(places):
-        raise SystemExit(f"Our own trainings never reached {LEVEL}: there is nothing to compare with.")
-    return float(stacked(group, "seconds")[:, places[0]].mean()), len(group)
+    first = first_at(group, LEVEL)
+    if first is None:
+        raise SystemExit(
+            f"Our own trainings never reached {LEVEL} in the mean of {len(group)}: there is nothing to compare with."
+        )
+    return first[1], len(group)
 
 
 def text_of(record: Record, seconds: float, n_ours: int) -> str:
@@ -56,16 +57,13 @@ def text_of(record: Record, seconds: float, n_ours: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the peer if that is missing, then tell of it."""
-    parser = study_parser("python -m benchmarks.peer", __doc__, [PEER], RESULTS, DOCS)
-    parser.set_defaults(seeds=[0], distance=DISTANCE)
+    parser = parser_of("python -m benchmarks.peer", __doc__, RESULTS, DOCS)
+    parser.set_defaults(distance=DISTANCE)
     args = parser.parse_args(arguments)
     import panda_gym  # noqa: F401  # registers it
 
     seconds, n_ours = our_seconds(read(tasks.RESULTS))
-    entry = zoo_entry()
-    buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
-    limit = round(PATIENCE * seconds)
-    run = Run(PEER, ENTRY, buffer, entry, args.seeds[0], args.steps or steps, args.episodes, args.distance, ALGO, limit)
+    run = run_of(args, PEER, ENTRY, zoo_entry(), SEED, algo=ALGO, max_seconds=round(PATIENCE * seconds))
     study([run], args.results, 1, train)
     record = find(run, read(args.results))
     assert record is not None

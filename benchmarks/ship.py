@@ -15,7 +15,7 @@ import yaml
 from stable_baselines3.common.save_util import load_from_zip_file, recursive_getattr
 
 from sb3_mimic.agents.evaluation import evaluate
-from sb3_mimic.agents.loading import find_agent, find_agents, load_agent
+from sb3_mimic.agents.loading import NO_MEMORY, find_agent, find_agents, load_agent
 from sb3_mimic.envs.registration import ENV_IDS
 from sb3_mimic.hub.card import REPLAY, card_of
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
@@ -23,7 +23,6 @@ from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = REPOSITORY / "rl-trained-agents"
 PICTURES = REPOSITORY / "docs" / "images"
-MEMORY = {"replay_buffer_class", "replay_buffer_kwargs", "buffer_size"}
 PACKAGES = ("sb3_mimic", "torch", "stable_baselines3", "rl_zoo3", "pybullet", "gymnasium", "numpy")
 
 
@@ -68,7 +67,7 @@ def copy_run(run: Path, env_id: str) -> Path:
     data, *_ = load_from_zip_file(run / f"{env_id}.zip", load_data=True, device="cpu")
     assert data is not None
     # What an agent that only acts does without, and who trains on needs
-    for name in MEMORY & data.keys():
+    for name in NO_MEMORY.keys() & data.keys():
         setattr(agent.model, name, data[name])
     agent.model._last_obs = agent.model._last_original_obs = None  # type: ignore[attr-defined]
     agent.model.save(target / f"{env_id}.zip")

@@ -1,10 +1,20 @@
 """Trains every task on the table by its own hyperparameters, without pictures, and tells how soon each is learnt."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from benchmarks.hindsight import Run, base_entry, grouped, how_measured, reached, stacked, study_parser, train
+from benchmarks.hindsight import (
+    Run,
+    base_entry,
+    found_of,
+    grouped,
+    how_measured,
+    reached,
+    run_of,
+    stacked,
+    study_parser,
+    train,
+)
 from benchmarks.study import DOCS, REPOSITORY, Record, band, read, study
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.tasks.manipulation import TASKS
@@ -37,7 +47,7 @@ def table(records: Sequence[Record]) -> str:
         mean, low, high = band(stacked(group, "success"))
         shown = [_help(group[0]["entry"]), len(group)]
         shown += [f"{mean[-1]:.2f} [{low[-1]:.2f}, {high[-1]:.2f}] after {group[0]['n_timesteps']:,} steps"]
-        shown += [reached(group, mean, level) for level in LEVELS]
+        shown += [reached(group, level) for level in LEVELS]
         lines.append(f"| `{group[0]['env_id']}` | " + " | ".join(map(str, shown)) + " |")
     return "\n".join([*lines, "", how_measured(records)])
 
@@ -55,13 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def run(name: str, seed: int) -> Run:
         env_id, entry = entry_of(name)
-        buffer, steps = entry.pop("replay_buffer_kwargs"), int(entry.pop("n_timesteps"))
-        return Run(env_id, name, buffer, entry, seed, args.steps or steps, args.episodes, args.distance)
+        return run_of(args, env_id, name, entry, seed)
 
     study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)
-    every = read(args.results)
-    records = [record for record in every if record == record | asdict(run(record["setting"], record["seed"]))]
-    records.sort(key=lambda record: (NAMES.index(record["setting"]), record["seed"]))
+    records = found_of(NAMES, run, read(args.results))
     text = table(records)
     print(text)
     write_between_marks(args.docs / "manipulation.md", "tasks", text)

@@ -18,6 +18,8 @@ from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
 from sb3_mimic.runs.shipped import trained_agents_folder
 
 PPO = "ppo"
+#: Who only acts remembers nothing: hindsight would need the environment, and any buffer its memory
+NO_MEMORY: dict[str, Any] = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
 
 
 def find_algo(env_id: str, folder: str | None = None) -> str:
@@ -31,10 +33,12 @@ def find_algo(env_id: str, folder: str | None = None) -> str:
     """
     from rl_zoo3 import ALGOS
 
-    root, name = _root(folder), file_name(env_id)
-    found = [algo for algo in ALGOS if any(root.glob(f"{algo}/{name}_*/{name}.zip"))]
-    if len(found) < 2 or PPO in found:
-        return PPO if PPO in found or not found else found[0]
+    root = _root(folder)
+    found = [algo for algo in ALGOS if _runs(root / algo, env_id)]
+    if not found or PPO in found:
+        return PPO
+    if len(found) == 1:
+        return found[0]
     raise AgentNotFoundError(f"Several agents for {env_id} in {root}: by {', '.join(found)}. Choose one: --algo {found[0]}.")
 
 
@@ -49,13 +53,8 @@ def find_agent(env_id: str, algo: str | None = None, folder: str | None = None, 
     :return: The run's folder
     :raises AgentNotFoundError: When there is no such run, or it has no model
     """
-    root, name = _root(folder), file_name(env_id)
-    algo = algo or find_algo(env_id, folder)
-    runs = {}
-    for path in (root / algo).glob(f"{name}_*"):
-        number = path.name.removeprefix(f"{name}_")
-        if number.isdigit() and (path / f"{name}.zip").is_file():
-            runs[int(number)] = path
+    root, algo = _root(folder), algo or find_algo(env_id, folder)
+    runs = _runs(root / algo, env_id)
     wanted = exp_id or max(runs, default=0)
     if wanted in runs:
         return runs[wanted]
@@ -93,6 +92,16 @@ def _root(folder: str | None) -> Path:
     return trained_agents_folder() if folder is None else Path(folder)
 
 
+def _runs(folder: Path, env_id: str) -> dict[int, Path]:
+    """Returns the folders of an algorithm's finished runs of an id, by their numbers."""
+    runs, name = {}, file_name(env_id)
+    for path in folder.glob(f"{name}_*"):
+        number = path.name.removeprefix(f"{name}_")
+        if number.isdigit() and (path / f"{name}.zip").is_file():
+            runs[int(number)] = path
+    return runs
+
+
 def file_name(env_id: str) -> str:
     """Returns the name that the zoo gives files of an environment, whose id may have slashes, and a module before a colon."""
     return env_id.rpartition(":")[2].replace("/", "-")
@@ -112,7 +121,6 @@ def load_agent(env_id: str, algo: str | None = None, folder: str | None = None, 
     """
     from rl_zoo3 import ALGOS
 
-    algo = algo or find_algo(env_id, folder)
     run, name = find_agent(env_id, algo, folder, exp_id), file_name(env_id)
     statistics = run / name / "vecnormalize.pkl"
     arguments = read_arguments(run, name) if (run / name / "args.yml").is_file() else {}
@@ -125,11 +133,10 @@ def load_agent(env_id: str, algo: str | None = None, folder: str | None = None, 
             " Without them it would act at random. Put the file back."
         )
     setting = _setting(env_id, arguments, hyperparameters)
-    # Who acts remembers nothing: hindsight would need the environment, and any buffer its memory
-    memory: dict[str, Any] = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
-    is_off_policy = issubclass(ALGOS[algo], OffPolicyAlgorithm)
+    algo = run.parent.name
+    memory = NO_MEMORY if issubclass(ALGOS[algo], OffPolicyAlgorithm) else {}
     try:
-        model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu", **(memory if is_off_policy else {}))
+        model: BaseAlgorithm = ALGOS[algo].load(run / f"{name}.zip", device="cpu", **memory)
         normalization = _load_statistics(statistics) if statistics.is_file() else None
     except Exception as error:  # a damaged zip or pickle fails in many ways
         raise DamagedAgentError(f"The agent in {run} cannot be loaded, it may be truncated: {error!r}") from error

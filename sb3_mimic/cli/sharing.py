@@ -24,11 +24,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _push(args: argparse.Namespace) -> None:
-    from sb3_mimic.agents.loading import file_name, find_agent, find_algo
+    from sb3_mimic.agents.loading import file_name, find_agent
     from sb3_mimic.hub.upload import push, stage
 
-    algo = args.algo or find_algo(args.env, args.folder)
-    run = find_agent(args.env, algo, args.folder, args.exp_id)
+    run = find_agent(args.env, args.algo, args.folder, args.exp_id)
+    algo = run.parent.name
     repo_id = f"{args.organization}/{args.repo_name or f'{algo}-{file_name(args.env)}'}"
     if args.dry_run:
         stage(run, args.env, algo, repo_id, args.dry_run, args.measures)

@@ -93,7 +93,7 @@ class GoalFunctions:
             return
         best = self._best_reward(examples)
         if best is not None:
-            self._success = lambda achieved, desired: self.rewards(achieved, desired, _nothing_told(achieved)) == best
+            self._success = lambda achieved, desired: self.rewards(achieved, desired, nothing_told(len(achieved))) == best
             return
         found = next((each for name in SUCCESS if (each := _find(self._venv, name)) is not None), None)
         if found is None:
@@ -120,17 +120,17 @@ class GoalFunctions:
     def _best_reward(self, examples: Goals) -> np.float32 | None:
         """Returns the reward of success, where the reward is sparse, or None."""
         try:
-            best = np.unique(self.rewards(examples, examples, _nothing_told(examples)))
-            others = self.rewards(examples, examples[::-1], _nothing_told(examples))
+            best = np.unique(self.rewards(examples, examples, nothing_told(len(examples))))
+            others = self.rewards(examples, examples[::-1], nothing_told(len(examples)))
         except KeyError:
             # It reads the infos of steps
             return None
         return best[0] if len(best) == 1 and len(np.union1d(best, others)) <= 2 else None
 
 
-def _nothing_told(goals: Goals) -> list[Any]:
-    # One for all: nobody writes into what a step told
-    return [{}] * len(goals)
+def nothing_told(n: int) -> list[Any]:
+    """Returns the infos of n steps that told nothing: one dict for all, since nobody writes into what a step told."""
+    return [{}] * n
 
 
 def _in_a_batch(function: Function, achieved: Goals, desired: Goals, *infos: list[Any]) -> npt.NDArray[Any]:

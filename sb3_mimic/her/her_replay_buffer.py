@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 
 from sb3_mimic import keys
 from sb3_mimic.errors import InputError, ObservationSpaceError, UnfinishedEpisodeError
-from sb3_mimic.her.goal_functions import GoalFunctions
+from sb3_mimic.her.goal_functions import GoalFunctions, nothing_told
 from sb3_mimic.her.goal_selection_strategy import GoalSelectionStrategy, Indices
 from sb3_mimic.her.memory import require_memory
 from sb3_mimic.her.normalization import shares_goal_statistics
@@ -270,7 +270,7 @@ class HerReplayBuffer(SB3HerReplayBuffer):
     def _infos_of(self, places: Indices) -> list[Any]:
         if self.copy_info_dict:
             return list(self._of(self.infos, places))
-        return [{}] * len(places)
+        return nothing_told(len(places))
 
     def _tensors(self, observations: dict[str, npt.NDArray[Any]], env: VecNormalize | None) -> dict[str, th.Tensor]:
         if env is not None and env.norm_obs:
