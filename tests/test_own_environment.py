@@ -1,6 +1,9 @@
 """Environments that know nothing of us: a picture and a vector under any names are enough."""
 
+import gc
 import os
+import re
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -105,6 +108,25 @@ def test_a_vector_in_the_info_alone():
     venv.close()
 
 
+@pytest.mark.parametrize(
+    ("is_lost", "said"), [(True, r"All \d+ pictures under 'front'.*of one colour.*SubprocVecEnv"), (False, None)]
+)
+def test_a_camera_that_draws_nothing_is_told(is_lost, said, recwarn):
+    class Lost(Dot):
+        def _observe(self):
+            observation, info = super()._observe()
+            observation["front"] *= not is_lost
+            return observation, info
+
+    venv = make_vec_env(Lost, 2, seed=0)
+    train(StatePolicy, venv, {"front": "place"}, 256, translator_kwargs=SMALL)
+    told = [str(each.message) for each in recwarn if "pictures under" in str(each.message)]
+    # Once in two rollouts
+    assert len(told) == is_lost
+    assert not told or re.search(said, told[0])
+    venv.close()
+
+
 def test_pictures_of_two_sizes_are_refused():
     class Odd(Dot):
         def __init__(self):
@@ -136,6 +158,8 @@ CLOSER = {
 def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, monkeypatch):
     """Gymnasium's own wrapper gives a picture and a vector; not a line of ours is in between"""
     monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", "egl"))
+    # What earlier environments hold of OpenGL is freed in whichever context is current then: later it would be this test's
+    gc.collect()
 
     def make():
         env = gym.make(env_id, render_mode="rgb_array", width=64, height=64, **CLOSER.get(env_id, {}))
@@ -144,7 +168,11 @@ def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, m
         return gym.wrappers.AddRenderObservation(env, render_only=False, render_key="pixels", obs_key="state")
 
     venv = make_vec_env(make, 2, seed=0)
-    model, errors = train(policy, venv, {"pixels": "state"}, n_steps, frames_per_step, 64, translator_kwargs={"state_dim": 4})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "All .* pictures under 'pixels'")
+        model, errors = train(
+            policy, venv, {"pixels": "state"}, n_steps, frames_per_step, 64, translator_kwargs={"state_dim": 4}
+        )
     # Single rollouts vary with what happens to be seen in them
     before, *_, after = np.array_split(errors, 4)
     assert np.median(after) < 0.7 * np.median(before), errors

@@ -1,6 +1,7 @@
 """Trains the policy's translator during reinforcement learning, on the frames of each rollout."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,7 +117,7 @@ class TranslatorCallback(BaseCallback):
         self.memory = Memory(memory_size // window)
         self._learning: Learning[Translator, Lesson] | None = None
         self.n_rollouts = 0
-        self._is_restored = self._draws_next = False
+        self._is_restored = self._draws_next = self._has_warned = False
 
     def _init_callback(self) -> None:
         policy = self.model.policy
@@ -245,6 +246,7 @@ class TranslatorCallback(BaseCallback):
         self._finish()
         n_frames = round(self.frames_per_step * self.source.n_new)
         windows = self.source.take(self.window, self.min_change)
+        self._check_that_pictures_vary(windows)
         progress = self.num_timesteps / self.model._total_timesteps
         learning_rate = self.learning_rate * max(one_cycle(progress / self.cycle), FLOOR if self.cycle < 1 else 0.0)
         size = next(iter(self.labels.present.values())).shape[-1]
@@ -268,6 +270,21 @@ class TranslatorCallback(BaseCallback):
             self._learning = self.translator.begin_learning(learn)
         else:
             self._record(learn(self.translator))
+
+    def _check_that_pictures_vary(self, windows: Dataset) -> None:
+        """Warns, once, of a camera that stands still: a lost OpenGL context draws all black, and raises nothing."""
+        first = windows.images[:1, :1]
+        # The last first: nearly always it differs, and saves comparing all
+        varies = (windows.images[-1] != first[0]).any() or (windows.images != first).any()
+        if not varies and (windows.states != windows.states[:1, :1]).any() and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"All {len(windows)} pictures under {', '.join(map(repr, self.read_labels))} since the translator's last"
+                f" training are the same{', of one colour' if first.min() == first.max() else ''}, while what is to be read"
+                " in them changed: nothing can be learnt from them. See what the environment's render() gives. Renderers"
+                " with OpenGL can harm each other in one process: SubprocVecEnv (--vec-env subproc) gives each its own.",
+                stacklevel=2,
+            )
 
     def _finish(self) -> None:
         """Waits for what learns in a thread, and logs what became known."""
