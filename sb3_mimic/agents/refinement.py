@@ -51,7 +51,7 @@ WIDTH, SHARP_WIDTH, DRAWN_WIDTH = 4.5, 2.2, 6.5
 # What is left where the background is less noisy is alike in pixels side by side: widths are so many times larger at most
 LARGEST_STRUCTURE = 3.0
 # So many times more where the camera is unknown too, and where JPEG has rounded small changes away
-MOVED_WIDTH, JPEG_WIDTH = 1.3, 4.0
+MOVED_WIDTH, JPEG_WIDTH = 2.1, 4.0
 # A joint is hidden where a picture like this tells it no better, in rad
 HIDDEN_WIDTH = math.radians(10)
 # What is missing from an environment, by what it is for

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from sb3_mimic.envs.models.kinematics import forward
 from sb3_mimic.envs.sight.projection import FAR, N_COLUMNS, PIXELS, see
-from sb3_mimic.envs.sight.rays import brightness, hit, hit_one
+from sb3_mimic.envs.sight.rays import brightness, hit, hit_one, is_level
 from sb3_mimic.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -97,6 +97,9 @@ def _draw_one(
     pixel = 2.0 * tangent / height
     if has_coverage:
         out[:] = 0
+    elif background[0] == background[1] == background[2]:
+        # In one go, where it is white, grey or black
+        out[:] = np.uint8(background[0] + 0.5)
     else:
         for channel in range(3):
             out[:, :, channel] = np.uint8(background[channel] + 0.5)
@@ -107,6 +110,8 @@ def _draw_one(
     # Of each shape in a pixel: how much of it it covers, and the middle of what it covers
     near = np.empty(4, np.int64)
     shares, across, down = np.empty(4), np.empty(4), np.empty(4)
+    # A level surface has one colour all over, which is found once
+    tones, has_tone = np.empty((N_SURFACES * len(kinds), 3), np.uint8), np.zeros(N_SURFACES * len(kinds), np.bool_)
     for j in range(y_first, y_last):
         for i in range(x_first, x_last):
             own = surfaces[j, i]
@@ -114,8 +119,19 @@ def _draw_one(
             if surfaces[j, i + 1] == own and surfaces[j + 1, i] == own and surfaces[j + 1, i + 1] == own:
                 if own == NOTHING:
                     continue
+                k = own // N_SURFACES
+                if is_level(kinds[k], own % N_SURFACES):
+                    if not has_tone[own]:
+                        bright = brightness(kinds[k], shapes[k], own % N_SURFACES, 0.0, 0.0, 0.0, light, ambient)
+                        for channel in range(3):
+                            tones[own, channel] = int(min(bright * colors[k, channel], 255.0) + 0.5)
+                        has_tone[own] = True
+                    out[j, i, 0], out[j, i, 1], out[j, i, 2] = tones[own, 0], tones[own, 1], tones[own, 2]
+                    if has_coverage:
+                        out[j, i, 3] = 255
+                    continue
                 n_near = 1
-                near[0], shares[0], across[0], down[0] = own // N_SURFACES, 1.0, 0.5, 0.5
+                near[0], shares[0], across[0], down[0] = k, 1.0, 0.5, 0.5
             else:
                 for ray in range(n_rays):
                     us[ray], vs[ray] = left + pattern[ray, 0] * pixel, top - pattern[ray, 1] * pixel

@@ -120,6 +120,12 @@ def _hit_box(shape: FloatArray, u: float, v: float) -> tuple[float, int]:
 
 
 @jit
+def is_level(kind: int, surface: int) -> bool:
+    """Whether a surface faces one way all over, and so is equally bright all over."""
+    return kind == BOX or (kind == CYLINDER and surface > 0)
+
+
+@jit
 def brightness(
     kind: int, shape: FloatArray, surface: int, t: float, u: float, v: float, light: FloatArray, ambient: float
 ) -> float:
