@@ -240,6 +240,7 @@ def test_the_algorithm_is_found_where_there_is_one(tmp_path):
     assert find_algo(ENV_ID, folder) == "ppo", "which is the default where it can be"
     assert find_agent(ENV_ID, "tqc", folder) == tmp_path / "tqc" / f"{ENV_ID}_1"
     assert find_algo("Other-v0", folder) == "ppo", "which an error then says"
+    assert find_algo("MimicStack-v0", folder) == "sac", "whose entry learns it sooner"
     with pytest.raises(AgentNotFoundError, match=r"Own-v0 .*: by sac, tqc\. Choose one: --algo sac\."):
         find_agent("Own-v0", folder=folder)
     assert find_agents(folder=folder) == [PLANE, ENV_ID, "Own-v0"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import yaml
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -15,9 +16,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from sb3_mimic.agents.agent import Agent, Setting
 from sb3_mimic.errors import AgentNotFoundError, DamagedAgentError
 from sb3_mimic.runs.arguments import read_arguments, read_hyperparameters
-from sb3_mimic.runs.shipped import trained_agents_folder
+from sb3_mimic.runs.shipped import hyperparams_file, trained_agents_folder
 
-PPO = "ppo"
+PPO, SAC = "ppo", "sac"
 #: Who only acts remembers nothing: hindsight would need the environment, and any buffer its memory
 NO_MEMORY: dict[str, Any] = {"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1}
 
@@ -28,15 +29,18 @@ def find_algo(env_id: str, folder: str | None = None) -> str:
 
     :param env_id: Id of the environment that the agent was trained on
     :param folder: Where runs of ``rl_zoo3.train`` lie; the shipped agents by default
-    :return: Name of the algorithm: ``ppo`` where that is one of several, or where there is no agent
+    :return: Name of the algorithm: ``ppo`` where that is one of several; where there is no agent, the one to train one by,
+        ``sac`` where our hyperparameters for it name the id, and ``ppo`` otherwise
     :raises AgentNotFoundError: When there are several, and none by PPO
     """
     from rl_zoo3 import ALGOS
 
     root = _root(folder)
     found = [algo for algo in ALGOS if _runs(root / algo, env_id)]
-    if not found or PPO in found:
+    if PPO in found:
         return PPO
+    if not found:
+        return SAC if env_id in yaml.safe_load(hyperparams_file(SAC).read_text()) else PPO
     if len(found) == 1:
         return found[0]
     raise AgentNotFoundError(f"Several agents for {env_id} in {root}: by {', '.join(found)}. Choose one: --algo {found[0]}.")

@@ -95,14 +95,7 @@ def _draw_one(
     height, width, n_channels = out.shape
     has_coverage = n_channels == 4
     pixel = 2.0 * tangent / height
-    if has_coverage:
-        out[:] = 0
-    elif background[0] == background[1] == background[2]:
-        # In one go, where it is white, grey or black
-        out[:] = np.uint8(background[0] + 0.5)
-    else:
-        for channel in range(3):
-            out[:, :, channel] = np.uint8(background[channel] + 0.5)
+    _paint_background(background, out)
     x_first, x_last, y_first, y_last = _look_at_corners(kinds, shapes, height, width, pixel, depth, surfaces)
     n_rays = len(pattern)
     us, vs, ts, best = np.empty(n_rays), np.empty(n_rays), np.empty(n_rays), np.empty(n_rays)
@@ -110,8 +103,8 @@ def _draw_one(
     # Of each shape in a pixel: how much of it it covers, and the middle of what it covers
     near = np.empty(4, np.int64)
     shares, across, down = np.empty(4), np.empty(4), np.empty(4)
-    # A level surface has one colour all over, which is found once
-    tones, has_tone = np.empty((N_SURFACES * len(kinds), 3), np.uint8), np.zeros(N_SURFACES * len(kinds), np.bool_)
+    # A level surface has one colour all over, which is found once; then its coverage stands here, too
+    tones = np.zeros((N_SURFACES * len(kinds), 4), np.uint8)
     for j in range(y_first, y_last):
         for i in range(x_first, x_last):
             own = surfaces[j, i]
@@ -119,19 +112,13 @@ def _draw_one(
             if surfaces[j, i + 1] == own and surfaces[j + 1, i] == own and surfaces[j + 1, i + 1] == own:
                 if own == NOTHING:
                     continue
-                k = own // N_SURFACES
-                if is_level(kinds[k], own % N_SURFACES):
-                    if not has_tone[own]:
-                        bright = brightness(kinds[k], shapes[k], own % N_SURFACES, 0.0, 0.0, 0.0, light, ambient)
-                        for channel in range(3):
-                            tones[own, channel] = int(min(bright * colors[k, channel], 255.0) + 0.5)
-                        has_tone[own] = True
-                    out[j, i, 0], out[j, i, 1], out[j, i, 2] = tones[own, 0], tones[own, 1], tones[own, 2]
-                    if has_coverage:
-                        out[j, i, 3] = 255
+                if is_level(kinds[own // N_SURFACES], own % N_SURFACES):
+                    if tones[own, 3] == 0:
+                        _find_tone(kinds, shapes, own, colors, light, ambient, tones)
+                    _paint(tones, own, out, j, i)
                     continue
                 n_near = 1
-                near[0], shares[0], across[0], down[0] = k, 1.0, 0.5, 0.5
+                near[0], shares[0], across[0], down[0] = own // N_SURFACES, 1.0, 0.5, 0.5
             else:
                 for ray in range(n_rays):
                     us[ray], vs[ray] = left + pattern[ray, 0] * pixel, top - pattern[ray, 1] * pixel
@@ -157,6 +144,42 @@ def _draw_one(
                 rest = 1.0 - covered
                 red, green, blue = red + rest * background[0], green + rest * background[1], blue + rest * background[2]
             out[j, i, 0], out[j, i, 1], out[j, i, 2] = int(red + 0.5), int(green + 0.5), int(blue + 0.5)
+
+
+@jit
+def _paint_background(background: FloatArray, out: npt.NDArray[np.uint8]) -> None:
+    if out.shape[2] == 4:
+        out[:] = 0
+    elif background[0] == background[1] == background[2]:
+        # White, grey and black in one go
+        out[:] = np.uint8(background[0] + 0.5)
+    else:
+        for channel in range(3):
+            out[:, :, channel] = np.uint8(background[channel] + 0.5)
+
+
+@jit
+def _find_tone(
+    kinds: IntArray,
+    shapes: FloatArray,
+    own: int,
+    colors: FloatArray,
+    light: FloatArray,
+    ambient: float,
+    tones: npt.NDArray[np.uint8],
+) -> None:
+    """Writes the colour of a level surface, and that it covers all of a pixel, into its row of tones."""
+    k = own // N_SURFACES
+    bright = brightness(kinds[k], shapes[k], own % N_SURFACES, 0.0, 0.0, 0.0, light, ambient)
+    for channel in range(3):
+        tones[own, channel] = int(min(bright * colors[k, channel], 255.0) + 0.5)
+    tones[own, 3] = 255
+
+
+@jit
+def _paint(tones: npt.NDArray[np.uint8], own: int, out: npt.NDArray[np.uint8], j: int, i: int) -> None:
+    for channel in range(out.shape[2]):
+        out[j, i, channel] = tones[own, channel]
 
 
 @jit
