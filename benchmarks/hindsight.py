@@ -184,9 +184,13 @@ def how_measured(records: Sequence[Record]) -> str:
 
 def run_of(args: argparse.Namespace, env_id: str, setting: str, entry: dict[str, Any], seed: int, **options: Any) -> Run:
     """:return: The training by an entry, as long and as often measured as a command's arguments say"""
-    rest = {key: value for key, value in entry.items() if key not in ("n_timesteps", "replay_buffer_kwargs")}
-    steps = args.steps or int(entry["n_timesteps"])
-    return Run(env_id, setting, entry["replay_buffer_kwargs"], rest, seed, steps, args.episodes, args.distance, **options)
+    steps, buffer = args.steps or int(entry["n_timesteps"]), entry["replay_buffer_kwargs"]
+    return Run(env_id, setting, buffer, shared_of(entry), seed, steps, args.episodes, args.distance, **options)
+
+
+def shared_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """:return: All of an entry but how long is trained and what is compared"""
+    return {key: value for key, value in entry.items() if key not in ("n_timesteps", "replay_buffer_kwargs")}
 
 
 def found_of(names: Sequence[str], run: Callable[[str, int], Run], records: Sequence[Record]) -> list[Record]:

@@ -246,12 +246,14 @@ def test_the_peer_is_stopped_at_three_times_our_own_time():
     assert entry["batch_size"] == 2048
     assert "512, 512, 512" in entry["policy_kwargs"]
     line = {"setting": peer.OURS, "machine": "a machine", "n_episodes": 50, "steps": [0, 500, 1000]}
+    line["entry"] = hindsight.shared_of(tasks.entry_of(peer.OURS)[1])
     ours = [
         line | {"success": [0, 0.8, 1.0], "seconds": [0, 100, 200]},
         line | {"success": [0, 0.9, 1.0], "seconds": [0, 100, 220]},
         line | {"setting": "Reach", "success": [1, 1, 1], "seconds": [0, 1, 2]},
     ]
-    assert peer.our_seconds(ours) == (210, 2)
+    of_before = ours[0] | {"entry": {"learning_rate": 1e-4}, "success": [1, 1, 1]}
+    assert peer.our_seconds([*ours, of_before]) == (210, 2)
     with pytest.raises(SystemExit, match=r"benchmarks\.tasks --only Push"):
         peer.our_seconds(ours[2:])
     with pytest.raises(SystemExit, match=r"never reached 0\.9"):

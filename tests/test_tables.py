@@ -33,8 +33,8 @@ def test_readings_have_the_unit_of_what_is_read():
 
 def test_what_was_not_measured_is_a_dash():
     rows = sight_overview([ARM, CUBE, {"env": "Blind-v0"}]).splitlines()[2:]
-    assert rows[0] == "| `Arm-v0` | 0.030 |" + " - |" * 8 + " 0.900 | 0.000 | 0.250 |"
-    assert rows[1] == "| `Cube-v0` (cm) | 0.070 |" + " - |" * 8 + " - | 0.000 | - |"
+    assert rows[0] == "| `Arm-v0` | 0.030 |" + " - |" * 9 + " 0.900 | 0.000 | 0.250 |"
+    assert rows[1] == "| `Cube-v0` (cm) | 0.070 |" + " - |" * 9 + " - | 0.000 | - |"
     assert len(rows) == 2
     assert "| `Cube-v0` | 1.000 [1.000, 1.000] | - |" in overview([CUBE])
 

@@ -57,7 +57,18 @@ SIGHT = {
     "ms": ("a reading, ms", 1),
 }
 # Of what the table of all agents shows the error with render and compare
-SEEN = ("own camera", "256 px", "darker", "grey background", "noise", "jpeg", "random background", "grey-scale", "bar")
+SEEN = (
+    "own camera",
+    "256 px",
+    "darker",
+    "grey background",
+    "noise",
+    "jpeg",
+    "random background",
+    "grey-scale",
+    "bar",
+    "camera moved by 5 cm and 5 deg",
+)
 
 
 # Digits of a measure that is not in the table above: that of a state's part of a user's own
