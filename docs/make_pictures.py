@@ -15,6 +15,8 @@ from sb3_mimic.pictures import caption, enlarge, shrink, write_animation
 
 IMAGES = Path(__file__).parent / "images"
 POSE_SEEDS = (1003, 1010, 1012)
+# Two of these are in the air
+IN_THE_AIR = {"MimicPickAndPlace-v0": (1002, 1010, 1013)}
 # In pixels: of the pictures that are imitated, and of the walk, whose every frame is another all over
 PHOTOGRAPH_SIZE, WALK_SIZE, BENCH_SIZE = 256, 320, 240
 # How far each task has got in its picture, in steps
@@ -41,8 +43,9 @@ def portrait(env_id: str) -> None:
 def imitation(env_id: str) -> None:
     """The shipped agent takes the poses in three pictures"""
     with tempfile.TemporaryDirectory() as folder:
-        poses = [f"{folder}/{seed}.png" for seed in POSE_SEEDS]
-        for path, seed in zip(poses, POSE_SEEDS, strict=True):
+        seeds = IN_THE_AIR.get(env_id, POSE_SEEDS)
+        poses = [f"{folder}/{seed}.png" for seed in seeds]
+        for path, seed in zip(poses, seeds, strict=True):
             run("photograph", "--env", env_id, "--seed", str(seed), "--size", str(PHOTOGRAPH_SIZE), "-o", path)
         output = str(IMAGES / f"{env_id}-imitate.gif")
         run("imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60")
