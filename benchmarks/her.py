@@ -10,7 +10,6 @@ from benchmarks.hindsight import (
     Run,
     Setting,
     base_entry,
-    found_of,
     grouped,
     how_measured,
     reached,
@@ -18,8 +17,9 @@ from benchmarks.hindsight import (
     stacked,
     study_parser,
     train,
+    trained,
 )
-from benchmarks.study import DOCS, REPOSITORY, Curves, Record, band, draw_curves, read, study
+from benchmarks.study import DOCS, REPOSITORY, Curves, Record, band, draw_curves
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.her import GoalSelectionStrategy
 
@@ -121,9 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def run(name: str, seed: int) -> Run:
         return run_of(args, ENV_ID, name, entry | {"replay_buffer_kwargs": known[name]}, seed)
 
-    # All settings with one seed before the next
-    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)
-    records = found_of(list(known), run, read(args.results))
+    records = trained(args, list(known), run, train)
     draw(records, args.docs / "images" / "her.png")
     text = f"![Learning curves of all that is compared](images/her.png)\n\n{table(records)}"
     print(text)

@@ -19,7 +19,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 import sb3_mimic  # noqa: F401  # registers the environments
-from benchmarks.study import FIRST_SEED, Examination, FloatArray, LearningCurve, Record, machine
+from benchmarks.study import FIRST_SEED, Examination, FloatArray, LearningCurve, Record, machine, read, study
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.zoo.manager import MimicZooManager
 
@@ -197,6 +197,14 @@ def found_of(names: Sequence[str], run: Callable[[str, int], Run], records: Sequ
     """:return: The records of what would be trained in the same way today, in the order of the names and of the seeds"""
     same = [record for record in records if record == record | asdict(run(record["setting"], record["seed"]))]
     return sorted(same, key=lambda record: (names.index(record["setting"]), record["seed"]))
+
+
+def trained(
+    args: argparse.Namespace, names: Sequence[str], run: Callable[[str, int], Run], how: Callable[[Run], Record]
+) -> list[Record]:
+    """:return: :func:`found_of`, after training what a command asks for, all with one seed before the next"""
+    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, how)
+    return found_of(names, run, read(args.results))
 
 
 def parser_of(program: str, description: str | None, results: Path, docs: Path) -> argparse.ArgumentParser:

@@ -6,7 +6,6 @@ from typing import Any
 from benchmarks.hindsight import (
     Run,
     base_entry,
-    found_of,
     grouped,
     how_measured,
     reached,
@@ -14,8 +13,9 @@ from benchmarks.hindsight import (
     stacked,
     study_parser,
     train,
+    trained,
 )
-from benchmarks.study import DOCS, REPOSITORY, Record, band, read, study
+from benchmarks.study import DOCS, REPOSITORY, Record, band
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.tasks.manipulation import TASKS
 from sb3_mimic.her.demonstrations import n_demonstrated
@@ -67,9 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         env_id, entry = entry_of(name)
         return run_of(args, env_id, name, entry, seed)
 
-    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, train)
-    records = found_of(NAMES, run, read(args.results))
-    text = table(records)
+    text = table(trained(args, NAMES, run, train))
     print(text)
     write_between_marks(args.docs / "manipulation.md", "tasks", text)
 

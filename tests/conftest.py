@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -25,6 +26,13 @@ def make_env() -> Iterator:
     yield make
     for env in opened:
         env.close()
+
+
+@pytest.fixture
+def free_opengl():
+    """What closed environments hold of OpenGL is freed in whichever context is current then: now, before a test has its own"""
+    gc.collect()
+    return gc.collect
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Environments that know nothing of us: a picture and a vector under any names are enough."""
 
-import gc
 import os
 import re
 import warnings
@@ -155,11 +154,9 @@ CLOSER = {
     # Cosines and sines of two joints; the angles of the shoulder and of the elbow
     [*(("Reacher-v5", policy, 1536, 16) for policy in POLICIES), ("Pusher-v5", StatePolicy, 4096, 16)],
 )
-def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, monkeypatch):
+def test_mujoco_with_rendered_frames(env_id, policy, n_steps, frames_per_step, monkeypatch, free_opengl):
     """Gymnasium's own wrapper gives a picture and a vector; not a line of ours is in between"""
     monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", "egl"))
-    # What earlier environments hold of OpenGL is freed in whichever context is current then: later it would be this test's
-    gc.collect()
 
     def make():
         env = gym.make(env_id, render_mode="rgb_array", width=64, height=64, **CLOSER.get(env_id, {}))

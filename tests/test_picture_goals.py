@@ -166,7 +166,7 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 @pytest.fixture(params=["Reacher-v5", "Pusher-v5"])
-def mujoco_id(request):
+def mujoco_id(request, free_opengl):
     """Ids whose pictures can be drawn here: without a display that needs libegl1, or libosmesa6 and MUJOCO_GL=osmesa"""
     env = gym.make(request.param, render_mode="rgb_array", width=64, height=64)
     try:
@@ -176,6 +176,8 @@ def mujoco_id(request):
         pytest.skip(f"MuJoCo cannot draw: {error}")
     finally:
         env.close()
+    del env
+    free_opengl()
     return request.param
 
 
