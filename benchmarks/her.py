@@ -26,6 +26,8 @@ from sb3_mimic.her import GoalSelectionStrategy
 ENV_ID = "MimicPushState-v0"
 RESULTS = REPOSITORY / "benchmarks" / "her.jsonl"
 LEVELS = (0.5, 0.9)
+# Steps of a training: while some still learn and some have learnt
+N_TIMESTEPS = 60_000
 
 STRATEGIES = tuple(strategy.value for strategy in GoalSelectionStrategy)
 N_SAMPLED_GOAL = (1, 4, 8)
@@ -116,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     entry = base_entry(ENV_ID)
     known = settings(entry)
     parser = study_parser("python -m benchmarks.her", __doc__, list(known), RESULTS, DOCS)
+    parser.set_defaults(steps=N_TIMESTEPS)
     args = parser.parse_args(arguments)
 
     def run(name: str, seed: int) -> Run:

@@ -210,7 +210,7 @@ def trained(
 def parser_of(program: str, description: str | None, results: Path, docs: Path) -> argparse.ArgumentParser:
     """:return: A parser of what can be said about trainings: how long, how often they are measured, and where it is written"""
     parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument("--steps", type=int, help="of each training (default: the entry's)")
+    parser.add_argument("--steps", type=int, help="of each training (default: the study's, or the entry's)")
     parser.add_argument("--distance", type=int, default=DISTANCE, help="steps between measures (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=N_EPISODES, help=f"of each measure (default: {N_EPISODES})")
     parser.add_argument("--results", type=Path, default=results, help="where the results lie, and those to come")
