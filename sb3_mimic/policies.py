@@ -29,6 +29,7 @@ from sb3_mimic.extractors.state import StateExtractor
 from sb3_mimic.extractors.translated import PoseReadingExtractor
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.convnet import ConvNetTranslator
+from sb3_mimic.translator.files import find_class
 
 #: Activation functions that can be asked for by name: a YAML file holds no classes
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU}
@@ -95,7 +96,7 @@ class _TranslatorPolicy(BasePolicy):
         activation_fn: type[nn.Module] | str | None = None,
         labels: Mapping[str, str] | None = None,
         n_channels: int | None = None,
-        translator_class: type[Translator] = ConvNetTranslator,
+        translator_class: type[Translator] | str = ConvNetTranslator,
         translator_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -103,6 +104,7 @@ class _TranslatorPolicy(BasePolicy):
         extractor_class = features_extractor_class or self.default_features_extractor_class
         extractor_kwargs = dict(features_extractor_kwargs or {})
         translator_kwargs = dict(translator_kwargs or {})
+        reader = find_class(translator_class) if isinstance(translator_class, str) else translator_class
         # Plain data, which a zip can hold
         own_labels = None if labels is None else dict(labels)
         every_label = own_labels or {key: label for key, label in keys.LABELS.items() if key in observation_space.spaces}
@@ -131,7 +133,7 @@ class _TranslatorPolicy(BasePolicy):
         self._translator_arguments = {
             "labels": own_labels,
             "n_channels": n_channels,
-            "translator_class": translator_class,
+            "translator_class": reader,
             "translator_kwargs": translator_kwargs,
         }
         self.translator_kwargs = translator_kwargs
@@ -141,7 +143,7 @@ class _TranslatorPolicy(BasePolicy):
         self.translator: Translator | None = None
         if every_label:
             picture = spaces.Dict({keys.IMAGE: frame})
-            self.translator = translator_class(picture, **{**arguments, **translator_kwargs})
+            self.translator = reader(picture, **{**arguments, **translator_kwargs})
             for module in self.modules():
                 if isinstance(module, PoseReadingExtractor):
                     module.attach(self.translator)
@@ -190,7 +192,8 @@ class StatePolicy(_OnPolicy, MultiInputActorCriticPolicy):
         ``achieved_goal`` in ``image`` and ``desired_goal`` in ``desired_image``. All are read by one translator: pictures
         of one size. Those with the first one's vector show the agent itself, from another side
     :param n_channels: Channels of one frame, where frames are stacked and grey; by default 3, or 1 of a single channel
-    :param translator_class: What reads vectors out of pictures, where the observation has one
+    :param translator_class: What reads vectors out of pictures, where the observation has one, or its name: ``convnet``,
+        ``convlstm``, or that of your own, ``package.module.Name``
     :param translator_kwargs: Keyword arguments for it; ``state_dim`` where the vector is not observed, or not all is read
     """
 

@@ -14,6 +14,8 @@ SUCCESS_DISTANCE = 0.05
 
 #: Names of the parts of a robot's pose, and of things that it moves
 JOINTS, POINTS, OBJECT = "joints", "points", "object"
+# How fast joints move, and the speed that 1 stands for, in rad/s or m/s
+VELOCITY, VELOCITY_SCALE = "velocity", math.pi
 # Joints can be pushed a little beyond their limits, and further at high speed: scaled angles are clipped to this
 JOINT_BOUND = 2.0
 # Key points of arms and humanoids are nearer to the origin than this, in m
@@ -24,6 +26,7 @@ _TOLD_IN: dict[str, tuple[str, float]] = {
     "rad": ("deg", math.degrees(1)),
     "m": ("cm", 100.0),
     "rad/s": ("deg_per_s", math.degrees(1)),
+    "m/s": ("cm_per_s", 100.0),
 }
 _SINGULAR = {JOINTS: "joint", POINTS: "keypoint"}
 

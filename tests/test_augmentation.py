@@ -81,11 +81,11 @@ def test_a_share_of_the_pictures_is_left_as_it_is():
 @pytest.mark.parametrize("way", PROBABILITIES)
 def test_each_way_alone_changes_pictures_and_none_change_nothing(images, way):
     np.testing.assert_array_equal(only()(images, np.random.default_rng(0)), images)
-    changed = only(**{way: 1.0}, backgrounds=BACKGROUNDS[1:])(images, np.random.default_rng(0))
+    changed = only(**{way: 1.0}, backgrounds=BACKGROUNDS[1:])(images, np.random.default_rng(0), window=4)
     assert (changed != images).any(axis=(1, 2, 3)).mean() > 0.6
     # One channel goes the same way, where it has no colours to change
     grey = np.ascontiguousarray(images[:, 1:2])
-    is_changed = (only(**{way: 1.0}, backgrounds=BACKGROUNDS[1:])(grey, np.random.default_rng(0)) != grey).any()
+    is_changed = (only(**{way: 1.0}, backgrounds=BACKGROUNDS[1:])(grey, np.random.default_rng(0), window=4) != grey).any()
     assert is_changed == (way not in ("colour_probability", "grey_probability"))
 
 

@@ -152,9 +152,9 @@ def test_augmented_pictures_are_learnt_from_in_the_same_way_each_time(make_model
     seen = []
 
     class Watched(Augmentation):
-        def __call__(self, images, rng):
+        def __call__(self, images, rng, window=1):
             seen.append(images.shape)
-            return super().__call__(images, rng)
+            return super().__call__(images, rng, window)
 
     callback = TranslatorCallback(augmentation={"untouched": 0.5}, batch_size=64)
     callback.augmentation = Watched()

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of, warn_of_renderer
+from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of, spec_of, warn_of_renderer
 from sb3_mimic.agents.imitation import follow, is_drawn
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
-from sb3_mimic.errors import InputError
+from sb3_mimic.errors import InputError, UnsuitableEnvError
 from sb3_mimic.pose import JOINTS, OBJECT, POINTS, SUCCESS_DISTANCE, PoseLayout
 from sb3_mimic.translator.training import torch_threads
 
@@ -26,6 +26,8 @@ STRICT_DISTANCE = 0.02
 HELD_DISTANCE, HELD_STEPS, HELD_LIMIT = 0.1, 50, 300
 N_READ_POSES = 1000
 N_TIMED_DECISIONS = 200
+# The argument by which goals of an environment move
+MOVING_GOAL = "moving_goal"
 
 
 def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, show_progress: bool = True) -> dict[str, Any]:
@@ -65,6 +67,11 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
     made: list[Env] = [Replay(env, env.spec)] if isinstance(env, gym.Env) else [_make(agent, env)]
     if isinstance(env, gym.Env):
         agent.require_fit(env.observation_space, env.action_space)
+        if getattr(env.unwrapped, MOVING_GOAL, None) is not None:
+            raise UnsuitableEnvError(
+                f"Whether poses are taken is asked of goals that stay, and those of {env} move. Make it with"
+                f" {MOVING_GOAL}=False."
+            )
         name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
     else:
         name = env or (agent.setting.env_id if agent.setting else "")
@@ -108,7 +115,12 @@ def _judged_by(layout: PoseLayout) -> str | None:
 def _make(agent: Agent, env_id: str | None) -> Env:
     # Others need a renderer for their pictures
     is_seen = agent.has_translator or not agent.needed_keys.isdisjoint(keys.IMAGE_KEYS)
-    return make_env(agent, env_id, render_mode="rgb_array") if is_seen else make_env(agent, env_id)
+    how: dict[str, Any] = {"render_mode": "rgb_array"} if is_seen else {}
+    setting = agent.setting
+    name = env_id or (setting.env_id if setting else None)
+    given = {**(spec_of(name).kwargs if name else {}), **(setting.env_kwargs if setting else {})}
+    # Whether a pose is taken is asked of those that stay
+    return make_env(agent, env_id, **how, **({MOVING_GOAL: False} if given.get(MOVING_GOAL) else {}))
 
 
 def _without_pictures(agent: Agent, env_id: str | None, env: Env) -> list[Env]:

@@ -34,6 +34,8 @@ N_RESTARTS = 4
 LEAST_UNEXPLAINED = 0.08
 # Nor where JPEG explains so much that this is left, as a share of the robot
 EXPLAINED_AFTER_JPEG = 0.1
+# From frame to frame of a video: one short stage, and how far off what the last frames lead to may be, in rad
+TRACKED_STAGES, TRACKED_SCALE = (Stage(1, 60.0, 150.0, 2, 2, 1e-3),), 0.03
 # More of a robot than this must not be hidden
 MOST_HIDDEN = 0.8
 # What covers less of the picture, or differs less from what is behind it, is not seen
@@ -138,25 +140,71 @@ def refine(
     :raises UnsuitableEnvError: When the environment cannot be photographed in other poses
     :raises InputError: When the picture or the estimate has another shape or type
     """
-    missing = _missing(env)
-    if missing:
-        raise UnsuitableEnvError(
-            f"To look again at what was read, {env} needs {' and '.join(missing)}. Do without: refine=False"
-        )
+    _require_photographs(env)
     bare: Any = env.unwrapped
     layout = scene_layout_of(bare)
-    n_joints = layout[JOINTS].size
-    estimate = np.asarray(estimate)
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise InputError(f"A picture must be a uint8 array of shape (height, width, 3), got {_told(picture)}")
-    if estimate.ndim != 1 or len(estimate) < layout[JOINTS].start + n_joints or not np.isfinite(estimate).all():
-        raise InputError(f"An estimate must be {layout.dim} finite numbers, or those of the joints alone, got {estimate}")
-    if scales is not None and np.shape(scales) != estimate.shape:
-        raise InputError(f"There must be one scale for each number read, {len(estimate)}, got shape {np.shape(scales)}")
+    estimate = _checked(picture, estimate, scales, layout)
     has_camera = getattr(bare, "camera_ranges", None) is not None if camera is None else camera
     unknowns = Unknowns(bare, layout, estimate, scales, has_camera)
     coarse, search, first, fit = _searched(unknowns, target_of(picture, bare.camera.height, bare.camera.width, FINE))
     return _reading(unknowns, coarse, search, first, fit, layout, estimate)
+
+
+class Tracker:
+    """
+    Reads a video by drawing it, frame by frame: each search begins where the last frames lead, and is short. Where that does
+    not explain a frame, it is read as a picture by itself. Frames are compared in up to 64 pixels along their longer side.
+
+    :param env: The environment, wrapped or not; its episode stays as it is
+    :raises UnsuitableEnvError: When the environment cannot be photographed in other poses
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]):
+        _require_photographs(env)
+        self._env: Any = env.unwrapped
+        self._layout = scene_layout_of(self._env)
+        self._has_camera = getattr(self._env, "camera_ranges", None) is not None
+        # What was found in the last frame and in the one before
+        self._last: Fit | None = None
+        self._before: Fit | None = None
+
+    def read(
+        self,
+        frame: Picture,
+        estimate: npt.NDArray[np.floating],
+        scales: npt.NDArray[np.floating] | None = None,
+    ) -> Reading:
+        """
+        Reads the next frame.
+
+        :param frame: Shape (height, width, 3)
+        :param estimate: As :func:`refine` takes it; it counts where the frames before lead nowhere
+        :param scales: The same
+        :return: The pose, and how sure it is
+        :raises InputError: When the frame or the estimate has another shape or type
+        """
+        estimate = _checked(frame, estimate, scales, self._layout)
+        target = target_of(frame, self._env.camera.height, self._env.camera.width, COARSE)
+        unknowns = Unknowns(self._env, self._layout, estimate, scales, self._has_camera)
+        found = self._followed(unknowns, target)
+        if found is None:
+            coarse, _, first, fit = _searched(unknowns, target)
+            found = coarse, first, fit
+            self._last = None
+        coarse, first, fit = found
+        self._before, self._last = self._last, fit
+        return _reading(unknowns, coarse, coarse, first, fit, self._layout, estimate)
+
+    def _followed(self, unknowns: Unknowns, target: Target) -> tuple[Search, Fit, Fit] | None:
+        """Returns what is found from where the last frames lead; None where that does not explain the frame."""
+        last, before = self._last, self._before
+        if last is None or last.quality is not None:
+            return None
+        led = last.x if before is None else 2 * last.x - before.x
+        unknowns.expect(led, np.full(len(led), TRACKED_SCALE))
+        search = Search(unknowns, target, np.random.default_rng(0))
+        fit = search.run(led, TRACKED_STAGES, last.photometry, last.background, last.normal)
+        return (search, fit, fit) if _is_explained(search, fit, LEFT_REDUCED if target.is_reduced else LEFT) else None
 
 
 def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, Fit]:
@@ -340,6 +388,31 @@ def _missing(env: gym.Env[Any, Any]) -> list[str]:
     if not missing and JOINTS not in scene_layout_of(bare):
         missing = ["joints in its pose_layout"]
     return missing
+
+
+def _require_photographs(env: gym.Env[Any, Any]) -> None:
+    missing = _missing(env)
+    if missing:
+        raise UnsuitableEnvError(
+            f"To look again at what was read, {env} needs {' and '.join(missing)}. Do without: refine=False"
+        )
+
+
+def _checked(
+    picture: Any,
+    estimate: npt.NDArray[np.floating],
+    scales: npt.NDArray[np.floating] | None,
+    layout: PoseLayout,
+) -> npt.NDArray[np.floating]:
+    """Returns an estimate as an array, after a check that it, its scales and the picture are what :func:`refine` takes."""
+    estimate = np.asarray(estimate)
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"A picture must be a uint8 array of shape (height, width, 3), got {_told(picture)}")
+    if estimate.ndim != 1 or len(estimate) < layout[JOINTS].slice.stop or not np.isfinite(estimate).all():
+        raise InputError(f"An estimate must be {layout.dim} finite numbers, or those of the joints alone, got {estimate}")
+    if scales is not None and np.shape(scales) != estimate.shape:
+        raise InputError(f"There must be one scale for each number read, {len(estimate)}, got shape {np.shape(scales)}")
+    return estimate
 
 
 def _told(picture: Any) -> str:

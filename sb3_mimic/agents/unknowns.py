@@ -75,6 +75,15 @@ class Unknowns:
         self.low, self.high = np.concatenate((self.low, -limits)), np.concatenate((self.high, limits))
         self.estimate, self.scales = np.concatenate((self.estimate, start)), np.concatenate((self.scales, scales))
 
+    def expect(self, x: FloatArray, scales: FloatArray) -> None:
+        """
+        Takes something else than what was read for what is likely.
+
+        :param x: The unknowns, shape (n,)
+        :param scales: Scales of their errors, shape (n,)
+        """
+        self.estimate, self.scales = self.clipped(x), scales
+
     def clipped(self, x: FloatArray) -> FloatArray:
         """Returns unknowns within their limits."""
         return np.clip(x, self.low, self.high)

@@ -10,6 +10,7 @@ from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.fitting import fitted_view
 from sb3_mimic.envs.sight.photographer import photographer_of
 from sb3_mimic.envs.sight.randomization import SceneRandomization
+from sb3_mimic.envs.tasks.motion import MovingGoal
 from sb3_mimic.envs.tasks.pose import PoseGoal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.tasks.terms import Weights
@@ -31,6 +32,8 @@ def pose_env(
     gravity: float | None = None,
     render_mode: str | None = None,
     scene_randomization: SceneRandomization | Mapping[str, Any] | bool | None = None,
+    moving_goal: MovingGoal | Mapping[str, Any] | bool | None = None,
+    view_velocity: bool = False,
 ) -> MimicEnv:
     """
     Makes an environment that asks a robot for poses.
@@ -43,11 +46,15 @@ def pose_env(
     :param scene_randomization: How far camera and light are moved at each reset: a
         :class:`~sb3_mimic.envs.sight.randomization.SceneRandomization` or its arguments, or True for its defaults. By
         default they stay where they are. The light of a body made of meshes always does.
+    :param moving_goal: How targets move while an episode goes on: a :class:`~sb3_mimic.envs.tasks.motion.MovingGoal` or its
+        arguments, or True for its defaults. By default they stay
+    :param view_velocity: Whether ``info["achieved_view"]`` and ``info["desired_view"]``, which translators learn to read, tell
+        how fast joints move
     :return: The environment
     :raises BodyError: When there is no such body, or it cannot be built as it is described
     :raises EnvArgumentError: When an argument has a value that is not allowed
     """
-    body, randomization = find_body(body), SceneRandomization.of(scene_randomization)
+    body, randomization, moving = find_body(body), SceneRandomization.of(scene_randomization), MovingGoal.of(moving_goal)
     simulation = Simulation(gravity=body.gravity if gravity is None else gravity)
     robot = Robot(simulation, body)
     goal = PoseGoal(robot)
@@ -55,7 +62,8 @@ def pose_env(
     camera = Camera.of(fitted_view(robot) if body.camera is None else body.camera)
     photographer = photographer_of(robot, camera)
     shown = tuple(observation_keys)
-    return MimicEnv(simulation, robot, goal, reward, camera, photographer, shown, render_mode, randomization)
+    how = (shown, render_mode, randomization, moving, view_velocity)
+    return MimicEnv(simulation, robot, goal, reward, camera, photographer, *how)
 
 
 # Gymnasium asks the entry point which render modes there are, and so for rgb_array_list

@@ -14,6 +14,7 @@ from sb3_mimic.envs.photographed_env import PhotographedEnv
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.photographer import Photographer
 from sb3_mimic.envs.sight.randomization import SceneRandomization, checked_parameters
+from sb3_mimic.envs.tasks.motion import Motion, MovingGoal
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
 from sb3_mimic.envs.viewer import RobotViewer
@@ -21,7 +22,9 @@ from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
+from sb3_mimic.pose import VELOCITY_SCALE
 
+KNOWN_KEYS = (*keys.STATE_KEYS, *keys.IMAGE_KEYS, keys.DESIRED_VELOCITY)
 # What the info of each step holds, whatever the reward
 ALWAYS_TOLD = ("previous_achieved_goal", "action", "efforts", "qvel")
 
@@ -39,6 +42,8 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
     :param observation_keys: Which keys of ``sb3_mimic.keys`` to expose
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :param scene_randomization: How far camera and light are moved at each reset, or None
+    :param moving_goal: How targets move while an episode goes on, or None
+    :param view_velocity: Whether what pictures show counts how fast joints move
     :raises EnvArgumentError: For an unknown key or render mode
     """
 
@@ -55,25 +60,33 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         observation_keys: tuple[str, ...] = keys.STATE_KEYS + keys.IMAGE_KEYS,
         render_mode: str | None = None,
         scene_randomization: SceneRandomization | None = None,
+        moving_goal: MovingGoal | None = None,
+        view_velocity: bool = False,
     ):
-        super().__init__(simulation, robot, goal, camera, photographer, render_mode, scene_randomization)
-        unknown = [key for key in observation_keys if key not in keys.STATE_KEYS + keys.IMAGE_KEYS]
+        super().__init__(simulation, robot, goal, camera, photographer, render_mode, scene_randomization, view_velocity)
+        unknown = [key for key in observation_keys if key not in KNOWN_KEYS]
         if unknown or not observation_keys:
             raise EnvArgumentError(
                 f"Unknown observation keys {unknown}, or none at all, in {observation_keys}."
-                f" Known keys: {', '.join(keys.STATE_KEYS + keys.IMAGE_KEYS)}."
+                f" Known keys: {', '.join(KNOWN_KEYS)}."
             )
+        self.moving_goal = moving_goal
+        # How the target of this episode moves, and since when, in s
+        self._motion: Motion | None = None
+        self._time = 0.0
         self.reward = reward
         self.observation_keys = observation_keys
         pose = spaces.Box(-goal.layout.bounds, goal.layout.bounds)
         self._picture_shape = (camera.height, camera.width, 3)
         picture = spaces.Box(0, 255, self._picture_shape, np.uint8)
+        fastest = 1.0 if moving_goal is None else moving_goal.fastest / VELOCITY_SCALE
         every_space: dict[str, spaces.Space[Any]] = {
             keys.OBSERVATION: spaces.Box(-goal.bounds, goal.bounds),
             keys.ACHIEVED_GOAL: pose,
             keys.DESIRED_GOAL: pose,
             keys.IMAGE: picture,
             keys.DESIRED_IMAGE: picture,
+            keys.DESIRED_VELOCITY: spaces.Box(-fastest, fastest, self._desired_qvel.shape, np.float32),
         }
         self.observation_space = spaces.Dict({key: every_space[key] for key in observation_keys})
         self._control, self._joints = robot.body.control, robot.body.joints
@@ -108,9 +121,14 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         self.eye.draw_shots(self.np_random, camera)
 
         self.goal.randomise(self.np_random)
+        self._stop_target()
+        if self.moving_goal is not None:
+            self._motion = self.moving_goal.draw(self.np_random, self.robot.joint_low, self.robot.joint_high)
         if "desired_goal" in options:
             self.goal.place(options["desired_goal"])
+            self._stop_target()
         self._adopt_target(options.get("desired_image"))
+        self._move_target()
 
         self.goal.begin(self.np_random, self._desired)
         self._achieved = self.goal.measure()
@@ -147,6 +165,8 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         }
         if self._compares_pictures:
             info["previous_pixel_error"] = self._pixel_error
+        self._time += self.simulation.dt
+        self._move_target()
         self._look()
         for key in self._told:
             info[key] = PARTS[key](self)
@@ -172,13 +192,14 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
 
         :param desired_goal: A pose, shape (goal_dim,)
         :param desired_image: A picture to show in place of a photograph of that pose, shape (height, width, 3), uint8
-        :return: The observation with the new target
+        :return: The observation with the new target, which stays
         :raises EnvArgumentError: For a wrong shape or type, or numbers that are not finite; the old target stays
         """
         options = checked_options({"desired_goal": desired_goal, "desired_image": desired_image}, self._picture_shape)
         try:
             with self.simulation.preserved():
                 self.goal.place(options["desired_goal"])
+                self._stop_target()
                 self._adopt_target(options["desired_image"])
         finally:
             self.robot.resume()
@@ -199,8 +220,10 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
 
     def run_state(self) -> dict[str, Any]:
         """Returns all that the future of a running episode depends on, as plain numbers and arrays."""
+        moving = None if self._motion is None else self._motion.run_state()
         return {
             **self.eye.run_state(),
+            **({} if self.moving_goal is None else {"motion": moving, "time": self._time}),
             "world": self.simulation.to_bytes(),
             "picture_parity": self.simulation.n_pictures % 2,
             "np_random": self.np_random.bit_generator.state,
@@ -220,6 +243,10 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         self.robot.resume()
         self.np_random.bit_generator.state = state["np_random"]
         self._achieved, self._desired = state["achieved"], state["desired"]
+        motion = state.get("motion")
+        self._motion = None if motion is None else Motion(**motion)
+        self._time = state.get("time", 0.0)
+        self._desired_qvel = self._qvel_of_target()
         self.eye.restore_run_state(state)
         self.eye.forget_target()
         self._desired_image = state["desired_image"]
@@ -242,6 +269,25 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
         self.eye.forget_target()
         if self._takes_pictures:
             self._desired_image = self.eye.look_at_target() if image is None else image.copy()
+
+    def _stop_target(self) -> None:
+        """Lets the target stay where it is from now on."""
+        self._motion, self._time = None, 0.0
+        self._desired_qvel = self._qvel_of_target()
+
+    def _qvel_of_target(self) -> npt.NDArray[np.float64]:
+        """Returns how fast the target moves, shape (n_joints,), in rad/s or m/s."""
+        return np.zeros_like(self._desired_qvel) if self._motion is None else self._motion.qvel(self._time)
+
+    def _move_target(self) -> None:
+        """Moves the target to where it is now, and photographs it there."""
+        if self._motion is None:
+            return
+        qpos = self._motion.qpos(self._time)
+        self._desired, self._desired_qvel = self.goal.goal_of(qpos), self._qvel_of_target()
+        self.eye.forget_target()
+        if self._takes_pictures:
+            self._desired_image = self.eye.target_photograph(qpos)
 
     def _look(self) -> None:
         """Takes the robot's own frame, where it is needed, and compares it with the picture of the target."""
@@ -269,6 +315,7 @@ PARTS: dict[str, Callable[[MimicEnv], Any]] = {
     keys.DESIRED_IMAGE: lambda env: env._desired_image.copy(),
     keys.ACHIEVED_VIEW: lambda env: env.achieved_view,
     keys.DESIRED_VIEW: lambda env: env.desired_view,
+    keys.DESIRED_VELOCITY: lambda env: (env._desired_qvel / VELOCITY_SCALE).astype(np.float32),
     "pixel_error": lambda env: env._pixel_error,
     "qpos": lambda env: env.robot.qpos.copy(),
     "contacts": lambda env: env.robot.contacts(),

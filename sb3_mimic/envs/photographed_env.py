@@ -14,7 +14,7 @@ from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.view import View
-from sb3_mimic.pose import PoseLayout
+from sb3_mimic.pose import VELOCITY, VELOCITY_SCALE, Part, PoseLayout
 
 
 class PhotographedEnv(BaseEnv[WindowT]):
@@ -28,6 +28,7 @@ class PhotographedEnv(BaseEnv[WindowT]):
     :param photographer: Takes the pictures
     :param render_mode: ``"human"``, ``"rgb_array"`` or None
     :param scene_randomization: How far camera and light are moved at each reset, or None
+    :param view_velocity: Whether :attr:`achieved_view` and :attr:`desired_view` tell how fast joints move, too
     :raises EnvArgumentError: For another render mode
     """
 
@@ -40,6 +41,7 @@ class PhotographedEnv(BaseEnv[WindowT]):
         photographer: Photographer,
         render_mode: str | None,
         scene_randomization: SceneRandomization | None,
+        view_velocity: bool = False,
     ):
         super().__init__(simulation, render_mode)
         self.robot = robot
@@ -49,8 +51,14 @@ class PhotographedEnv(BaseEnv[WindowT]):
         #: How far the camera is moved at each reset, or None
         self.camera_ranges = scene_randomization
         self.eye = Eye(robot, camera, photographer, scene_randomization)
+        unit = f"{robot.unit}/s" if robot.unit else ""
+        n_moving = len(robot.qvel)
+        #: What is told of how fast joints move, or None where nothing is
+        self.velocity = Part(VELOCITY, (n_moving,), unit, scale=(VELOCITY_SCALE,) * n_moving) if view_velocity else None
         self._achieved = goal.measure()
         self._desired = self._achieved
+        # How fast the target moves, shape (n_joints,), in rad/s or m/s
+        self._desired_qvel = np.zeros(n_moving)
 
     @property
     def pose_layout(self) -> PoseLayout:
@@ -105,13 +113,9 @@ class PhotographedEnv(BaseEnv[WindowT]):
         :raises EnvArgumentError: When qpos has another shape or is not finite
         :raises ClosedEnvError: After :meth:`close`
         """
+        self.simulation.check_open()
         (pose,) = checked_qpos(np.ravel(qpos), self.robot.n_joints)
-        try:
-            with self.simulation.preserved():
-                self.robot.reset(pose)
-                return self.goal.measure()
-        finally:
-            self.robot.resume()
+        return self.goal.goal_of(pose)
 
     @property
     def scene_layout(self) -> PoseLayout:
@@ -131,29 +135,38 @@ class PhotographedEnv(BaseEnv[WindowT]):
 
     @property
     def view_layout(self) -> PoseLayout | None:
-        """What all that a picture shows means, and after it where the camera is; None where a pose is all of it"""
-        if self.camera_ranges is not None:
-            return self.camera_ranges.layout(self.scene_layout)
-        return None if self.scene_layout == self.pose_layout else self.scene_layout
+        """
+        What all that a picture shows means, after it where the camera is, where it moves, and last how fast joints move, where
+        that is told; None where a pose is all of it
+        """
+        camera = () if self.camera_ranges is None else self.camera_ranges.parts
+        velocity = () if self.velocity is None else (self.velocity,)
+        layout = PoseLayout((*self.scene_layout.parts, *camera, *velocity))
+        return None if layout == self.pose_layout else layout
 
     @property
     def achieved_view(self) -> npt.NDArray[np.float32]:
-        """What the robot's own frame shows, a vector of :attr:`view_layout`: first its pose, last where the camera is"""
-        return self._view(self.goal.scene_of(self._achieved, self.robot.qpos), 0)
+        """What the robot's own frame shows, a vector of :attr:`view_layout`: first its pose"""
+        return self._view(self.goal.scene_of(self._achieved, self.robot.qpos), 0, self.robot.qvel)
 
     @property
     def desired_view(self) -> npt.NDArray[np.float32]:
         """The same of the picture of the target"""
-        return self._view(self.goal.scene_of(self._desired, self.goal.qpos_of(self._desired)), 1)
+        return self._view(self.goal.scene_of(self._desired, self.goal.qpos_of(self._desired)), 1, self._desired_qvel)
 
-    def _view(self, scene: npt.NDArray[np.float32], shot: int) -> npt.NDArray[np.float32]:
-        return scene if self.camera_ranges is None else np.concatenate((scene, self.eye.scaled[shot]))
+    def _view(self, scene: npt.NDArray[np.float32], shot: int, qvel: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        parts = [scene]
+        if self.camera_ranges is not None:
+            parts.append(self.eye.scaled[shot])
+        if self.velocity is not None:
+            parts.append((qvel / VELOCITY_SCALE).astype(np.float32))
+        return np.concatenate(parts) if len(parts) > 1 else scene
 
     def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """
         Converts what is read of a camera.
 
-        :param scaled: The last numbers of a vector of :attr:`view_layout`, shape (..., 7)
+        :param scaled: The numbers of a vector of :attr:`view_layout` that follow the scene's, shape (..., 7)
         :return: How the camera is moved, shape (..., 7): to the right, up and ahead, in m; turned to the right and up, and
             rolled clockwise, in rad; and by which part its field of view is wider
         :raises EnvArgumentError: When the shape is another, or the camera stays

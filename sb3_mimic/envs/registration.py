@@ -30,6 +30,11 @@ _MODES: dict[str, dict[str, Any]] = {
     "Fused": {"observation_keys": (keys.OBSERVATION, keys.ACHIEVED_GOAL, *keys.IMAGE_KEYS)},
     "Sparse": {"observation_keys": keys.STATE_KEYS, "reward_weights": {"sparse": 1.0}},
     "Wild": {"scene_randomization": True},
+    "Moving": {
+        "observation_keys": (*keys.STATE_KEYS, *keys.IMAGE_KEYS, keys.DESIRED_VELOCITY),
+        "moving_goal": True,
+        "view_velocity": True,
+    },
 }
 
 # Things to do with an arm on a table, by their names in sb3_mimic.envs.tasks.manipulation
@@ -51,7 +56,7 @@ ENV_IDS = (*POSE_IDS, WALK_ID, *TASK_IDS)
 def register_body(name: str, body: "Body | str", max_episode_steps: int = MAX_EPISODE_STEPS) -> tuple[str, ...]:
     """
     Registers a robot with Gymnasium: ``<name>-v0``, ``<name>State-v0``, ``<name>Pixels-v0``, ``<name>Fused-v0``,
-    ``<name>Sparse-v0`` and ``<name>Wild-v0``. To register the same body again does nothing.
+    ``<name>Sparse-v0``, ``<name>Wild-v0`` and ``<name>Moving-v0``. To register the same body again does nothing.
 
     :param name: Letters, digits and underscores; first a letter
     :param body: What the robot is made of, or where that is found: ``"module:NAME"``

@@ -12,7 +12,7 @@ from torch import nn
 from sb3_mimic.errors import ObservationSpaceError
 from sb3_mimic.extractors.layers import gains_of, magnified
 from sb3_mimic.extractors.spaces import require_keys, vector_keys
-from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE, STATE_KEYS
+from sb3_mimic.keys import ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE, DESIRED_VELOCITY, STATE_KEYS
 
 
 class StateExtractor(BaseFeaturesExtractor):
@@ -22,7 +22,8 @@ class StateExtractor(BaseFeaturesExtractor):
     :param observation_space: Where it has a goal, it must hold all of ``sb3_mimic.keys.STATE_KEYS``; else any vector
     :param net_arch: Sizes of the hidden layers that policy and value function share
     :param activation_fn: Activation after each of them
-    :param keys: Which vectors to act on; ``STATE_KEYS`` by default, and all vectors where there is no goal
+    :param keys: Which vectors to act on; by default ``STATE_KEYS`` and, where goals move, how fast they do; and all vectors
+        where there is no goal
     :param magnification: How many times as large the difference to the goal is shown besides, a number or several, see
         :func:`~sb3_mimic.extractors.layers.magnified`
     :raises ValueError: When ``magnification`` is no positive number, nor a list of such
@@ -42,7 +43,8 @@ class StateExtractor(BaseFeaturesExtractor):
         if keys is None:
             keys = vector_keys(observation_space)
             if {ACHIEVED_GOAL, DESIRED_GOAL, DESIRED_IMAGE} & set(observation_space.spaces) or not keys:
-                keys = STATE_KEYS
+                # How fast goals move, where they do
+                keys = STATE_KEYS + tuple(key for key in (DESIRED_VELOCITY,) if key in observation_space.spaces)
         require_keys(observation_space, keys, who)
         not_vectors = set(keys) - set(vector_keys(observation_space))
         if not_vectors or not keys:

@@ -313,6 +313,11 @@ def _relabelled_keys(observation_space: Any) -> dict[str, str]:
             f"Hindsight needs {' and '.join(missing)} in the observation, which has {', '.join(shown) or 'no keys'}. Use an"
             " environment with goals, or leave HerReplayBuffer out."
         )
+    if keys.DESIRED_VELOCITY in shown:
+        raise ObservationSpaceError(
+            f"Hindsight asks for states in which nothing moves, and the observation says how fast a goal moves:"
+            f" '{keys.DESIRED_VELOCITY}'. Use an id whose goals stay, or leave HerReplayBuffer out."
+        )
     if keys.DESIRED_IMAGE in shown and keys.IMAGE not in shown:
         raise ObservationSpaceError(
             f"Hindsight puts what was seen under '{keys.IMAGE}' in the place of '{keys.DESIRED_IMAGE}', and the observation"

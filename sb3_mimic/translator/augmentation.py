@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sb3_mimic.errors import InputError, ObservationSpaceError
 from sb3_mimic.pictures.coverage import estimate_coverage
+from sb3_mimic.pictures.spoilt_videos import put_bars
 from sb3_mimic.translator.augmented_batch import augment
 from sb3_mimic.translator.augmented_scene import BACKGROUNDS
 
@@ -31,6 +32,7 @@ LIMITS = {
     "ghost": (0.0, 1.0),
     "shadow": (0.0, 1.0),
     "occlusion": (0.0, 0.9),
+    "sweep": (0.0, 0.9),
     "blur": (0.1, 10.0),
     "resampling": (0.1, 1.0),
     "noise": (0.0, 255.0),
@@ -55,6 +57,8 @@ class Augmentation:
     :param shadow: The share of its light that the background loses at most
     :param occlusion_probability: Probability of a bar or a blob in front of everything
     :param occlusion: The share of the picture that it hides at most
+    :param sweep_probability: Probability of bars that move across the frames of a window; single pictures have none
+    :param sweep: The share of the picture that they hide at most
     :param light_probability: Probability of another light
     :param gain: Factor of the brightness
     :param offset: What is added to the brightness, of 255
@@ -86,6 +90,8 @@ class Augmentation:
     shadow: float = 0.6
     occlusion_probability: float = 0.3
     occlusion: float = 0.25
+    sweep_probability: float = 0.3
+    sweep: float = 0.4
     light_probability: float = 0.45
     gain: tuple[float, float] = (0.6, 1.4)
     offset: tuple[float, float] = (-40.0, 40.0)
@@ -141,12 +147,13 @@ class Augmentation:
             raise InputError(f"augmentation has no setting named {', '.join(unknown)}. Its settings are: {', '.join(allowed)}")
         return cls(**settings)
 
-    def __call__(self, images: Images, rng: np.random.Generator) -> Images:
+    def __call__(self, images: Images, rng: np.random.Generator, window: int = 1) -> Images:
         """
         Changes pictures.
 
         :param images: uint8, shape (n, 1 or 3, height, width), on white; not written to
-        :param rng: Draws a seed for each picture
+        :param rng: Draws a seed for each picture, or each window
+        :param window: So many pictures follow one another in time, and are changed in the same way
         :return: New pictures of the same shape
         :raises ObservationSpaceError: When these are no such pictures
         """
@@ -157,12 +164,16 @@ class Augmentation:
             )
         # Compiled code would be made anew for pictures that lie otherwise in memory, or are read only
         images = np.require(images, requirements=["C", "W"])
-        seeds = rng.integers(1, 2**63 - 1, size=len(images), dtype=np.uint64)
+        seeds = rng.integers(1, 2**63 - 1, size=len(images) // window, dtype=np.uint64).repeat(window)
         changed = np.empty_like(images)
         coverage = estimate_coverage(np.minimum.reduce(images, axis=1))
         kinds = np.array([BACKGROUNDS.index(name) for name in self.backgrounds])
         settings = _Settings(*(getattr(self, name) for name in SETTINGS))
         augment(images, coverage, seeds, kinds, settings, changed)
+        if window > 1:
+            for start in np.flatnonzero(rng.random(len(images) // window) < self.sweep_probability) * window:
+                # (time, channels, height, width) -> (time, height, width, channels)
+                put_bars(changed[start : start + window].transpose(0, 2, 3, 1), rng, rng.uniform(0.0, self.sweep))
         return changed
 
 

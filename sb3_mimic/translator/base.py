@@ -49,6 +49,8 @@ class Translator(nn.Module):
 
     #: How the names of those weights begin that files of before may lack
     newer_weights: ClassVar[tuple[str, ...]] = ()
+    #: Whether it learns to read frames by themselves before it learns from windows of the same frames
+    learns_frames_first: ClassVar[bool] = False
 
     def __init__(self, observation_space: spaces.Dict, state_dim: int | None = None):
         super().__init__()

@@ -1,7 +1,7 @@
 """Defines a translator that reads every picture by itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,12 +69,13 @@ class ConvNetTranslator(Translator):
             # That of a subclass, of whose layers nothing is known
             return super().read(images, hidden)
         self.finish_learning()
+        return self._read_alone(images)
+
+    def _read_alone(self, images: th.Tensor) -> tuple[th.Tensor, th.Tensor | None, Hidden]:
+        """Reads each frame by itself, see :meth:`read`."""
         features = self._features(images)
         states = self.head(features).view(-1, images.shape[1], self.state_dim)
-        if not self.training and not self.calibration.any():
-            return states, None, None
-        scales = self.scale_head(features.detach()).exp().view_as(states)
-        return states, scales if self.training else scales * self.calibration, None
+        return states, self._scales(lambda: self.scale_head(features.detach()).view_as(states)), None
 
     def calibrate(self, errors: States, scales: States) -> None:
         ratio = np.quantile(errors / scales, 0.9, axis=0) / WITHIN_90
@@ -91,10 +92,32 @@ class ConvNetTranslator(Translator):
         return {"calibration": th.zeros(self.state_dim), **{f"scale_head.{name}": value for name, value in head.items()}}
 
     def _features(self, images: th.Tensor) -> th.Tensor:
-        pixels = images.flatten(0, 1).to(th.float32, memory_format=th.channels_last)
-        # A plain background is white: turned to zero, it weighs nothing
-        features: th.Tensor = self.trunk((255 - pixels).mul_(1 / 255))
+        """Returns features of each frame, shape (batch * time, n_features)."""
+        features: th.Tensor = self.trunk(as_pixels(images))
         return features
+
+    def _scales(self, logarithms: Callable[[], th.Tensor]) -> th.Tensor | None:
+        """
+        Returns what is stated of scales, calibrated but in training; None where none have been learnt.
+
+        :param logarithms: Computes their logarithms
+        """
+        if not self.training and not self.calibration.any():
+            return None
+        scales = logarithms().exp()
+        return scales if self.training else scales * self.calibration
+
+
+def as_pixels(images: th.Tensor) -> th.Tensor:
+    """
+    Turns windows of frames into what convolutions take.
+
+    :param images: In [0, 255], shape (batch, time, channels, height, width)
+    :return: In [0, 1], shape (batch * time, channels, height, width)
+    """
+    pixels = images.flatten(0, 1).to(th.float32, memory_format=th.channels_last)
+    # A plain background is white: turned to zero, it weighs nothing
+    return (255 - pixels).mul_(1 / 255)
 
 
 def _scale_head(n_features: int, state_dim: int) -> nn.Sequential:

@@ -18,11 +18,14 @@ from sb3_mimic import keys
 from sb3_mimic.errors import TranslatorClassError, TranslatorFileError
 from sb3_mimic.pose import PoseLayout, robot_pose
 from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.conv_lstm import ConvLSTMTranslator
 from sb3_mimic.translator.convnet import ConvNetTranslator
 from sb3_mimic.writing import written_whole
 
 #: The only classes that a file can ask for
-TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator,)
+TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator, ConvLSTMTranslator)
+# By what a YAML file calls them
+TRANSLATORS = {"convnet": ConvNetTranslator, "convlstm": ConvLSTMTranslator}
 
 # Under this name the description stands in the file's metadata, as JSON
 METADATA_KEY = "sb3_mimic.translator"
@@ -101,6 +104,23 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
     except OSError as error:
         raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
     return path
+
+
+def find_class(name: str) -> type[Translator]:
+    """
+    Finds a translator's class by its name.
+
+    :param name: ``convnet``, ``convlstm``, or that of your own, see :func:`import_class`
+    :return: The class
+    :raises TranslatorClassError: When there is none
+    """
+    found = TRANSLATORS.get(name)
+    if found is None and "." not in name:
+        raise TranslatorClassError(
+            f"Unknown translator_class '{name}'. Known names: {', '.join(TRANSLATORS)}; or give your own as"
+            " package.module.Name."
+        )
+    return found or import_class(name)
 
 
 def import_class(dotted: str) -> type[Translator]:

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,8 @@ from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.translator.augmentation import Augmentation
 from sb3_mimic.translator.base import Translator
 
+# Frames that are mixed before they are read by themselves, where they come in windows
+N_MIXED = 4096
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
 
@@ -135,16 +138,12 @@ def fit(
     translator.train()
     losses = []
     for _ in range(n_epochs):
-        order = rng.permutation(len(dataset))
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            batch = dataset[order[start : start + batch_size]]
-            images = batch.images
-            if augmentation is not None:
-                images = augmentation(images.reshape(-1, *images.shape[2:]), rng).reshape(images.shape)
-            states, scales = read_windows(translator, th.from_numpy(images).to(device), batch.episode_starts)
+        for batch, is_last in _batches(translator, dataset, batch_size, rng, augmentation):
+            states, scales = read_windows(translator, th.from_numpy(batch.images).to(device), batch.episode_starts)
             errors = (states - th.from_numpy(batch.states).to(device)).abs()
             loss = errors.mean()
-            losses.append(loss.detach())
+            if is_last:
+                losses.append(loss.detach())
             if scales is not None:
                 loss = loss + _laplace_loss(scales, errors)
             translator.optimizer.zero_grad(set_to_none=True)
@@ -155,6 +154,39 @@ def fit(
     translator.optimizer.zero_grad(set_to_none=True)
     translator.train(was_training)
     return float(th.stack(losses).double().mean())
+
+
+def _batches(
+    translator: Translator,
+    dataset: Dataset,
+    batch_size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation | None,
+) -> Iterator[tuple[Dataset, bool]]:
+    """
+    Goes through a dataset once. Arguments: see :func:`fit`.
+
+    :return: Batches of windows, and whether what is read in them counts: frames that are read by themselves before are no
+        more than a help
+    """
+    order, n_frames = rng.permutation(len(dataset)), dataset.images.shape[1]
+    first = translator.learns_frames_first and n_frames > 1
+    # Frames of many windows are mixed
+    n_mixed = batch_size * max(1, N_MIXED // (batch_size * n_frames)) if first else batch_size
+    for start in range(0, len(order) - batch_size + 1, n_mixed):
+        taken = dataset[order[start : start + n_mixed]]
+        if augmentation is not None:
+            images = augmentation(taken.images.reshape(-1, *taken.images.shape[2:]), rng, n_frames)
+            taken = replace(taken, images=images.reshape(taken.images.shape))
+        if first:
+            frames = Dataset.of_pictures(
+                taken.images.reshape(-1, *taken.images.shape[2:]), taken.states.reshape(-1, taken.states.shape[2])
+            )
+            mixed, size = rng.permutation(len(frames)), batch_size * n_frames
+            for place in range(0, len(mixed) - size + 1, size):
+                yield frames[mixed[place : place + size]], False
+        for place in range(0, len(taken) - batch_size + 1, batch_size):
+            yield (taken if len(taken) == batch_size else taken[np.arange(place, place + batch_size)]), True
 
 
 def read_with_scales(

@@ -8,6 +8,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
+from sb3_mimic.envs.sight.randomization import CAMERA_POSITION
 from sb3_mimic.pose import JOINTS, POINTS, PoseLayout
 
 #: The argument under which an environment takes the weights of its reward's terms
@@ -23,7 +24,7 @@ class Offer:
     :param layout: What its pose vectors mean, or None where it measures no poses
     :param n_actions: Size of its action vector, or 0 where actions are no vectors
     :param takes_weights: Whether it can be made with other weights of its reward
-    :param view_layout: What its poses with where the camera is mean, or None where the camera stays
+    :param view_layout: What all that its pictures show means, or None where poses are all of it
     """
 
     keys: frozenset[str]
@@ -31,6 +32,11 @@ class Offer:
     n_actions: int
     takes_weights: bool
     view_layout: PoseLayout | None = None
+
+    @property
+    def has_moving_camera(self) -> bool:
+        """Whether where the camera is belongs to what pictures show."""
+        return self.view_layout is not None and any(part.name == CAMERA_POSITION for part in self.view_layout)
 
     @property
     def is_scored_by_pose(self) -> bool:

@@ -63,7 +63,7 @@ def similar_id(env_id: str, offer: Offer) -> str | None:
     weights = gym.spec(env_id).kwargs.get(REWARD_WEIGHTS)
     has_joints = offer.layout is None or JOINTS in offer.layout
     # Where a goal is not all that a picture shows, an entry serves as well where the camera moves
-    is_wild = has_joints and offer.view_layout is not None
+    is_wild = has_joints and offer.has_moving_camera
     model = _model(env_id, offer)
     made_of = gym.spec(f"{model}-v0").kwargs
     for spec in gym.registry.values():

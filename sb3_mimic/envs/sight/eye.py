@@ -73,18 +73,21 @@ class Eye:
         """Takes the picture of the target, whose pose the robot is in meanwhile, shape (height, width, 3)."""
         return self.photographer.look(self.target_view, self.target_shot.light)
 
-    def target_photograph(self, qpos: npt.NDArray[np.floating], height: int, with_coverage: bool) -> Picture:
+    def target_photograph(
+        self, qpos: npt.NDArray[np.floating], height: int | None = None, with_coverage: bool = False
+    ) -> Picture:
         """
-        Takes the picture of the target once more, of another size, while the robot stays where it is.
+        Takes a picture of the target while the robot stays where it is.
 
         :param qpos: The target's joint positions, shape (n_joints,)
-        :param height: In pixels; the width follows
+        :param height: In pixels; the width follows. By default that of the robot's own frames
         :param with_coverage: See :meth:`~sb3_mimic.envs.sight.photographer.Photographer.photographs`
         :return: The picture, shape (height, width, 3 or 4)
         :raises BodyError: When it would be too small
         """
-        width = round(height * self.camera.width / self.camera.height)
-        view = replace(self.target_view, width=width, height=height)
+        view = self.target_view
+        if height is not None:
+            view = replace(view, width=round(height * self.camera.width / self.camera.height), height=height)
         return self.photographer.photographs(qpos, view, with_coverage, self.target_shot.light)
 
     def camera_parameters(self, scaled: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -131,8 +134,9 @@ class Eye:
         lines = {}
         for name, pose in poses.items():
             camera = self.camera
-            if len(pose) > layout.dim:
-                camera = Camera.of(self.view_of(self.camera_parameters(pose[layout.dim :])))
+            if self.ranges is not None and len(pose) > layout.dim:
+                moved = self.camera_parameters(pose[layout.dim :][:N_CAMERA_PARAMETERS])
+                camera = Camera.of(self.view_of(moved))
             lines[name] = [camera.project(limb) for limb in limbs(pose)]
         return draw_lines(picture, lines)
 

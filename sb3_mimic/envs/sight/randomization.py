@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sb3_mimic.envs.sight.photographer import DAYLIGHT, Light, camera_arrays
 from sb3_mimic.envs.world.view import Vector, View
 from sb3_mimic.errors import EnvArgumentError
-from sb3_mimic.pose import Part, PoseLayout
+from sb3_mimic.pose import Part
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -129,10 +129,6 @@ class SceneRandomization:
             Part(CAMERA_DIRECTION, (3,), "rad", scale=ranges[3:6]),
             Part(CAMERA_FOV, (1,), scale=ranges[6:]),
         )
-
-    def layout(self, pose: PoseLayout) -> PoseLayout:
-        """Returns the layout of a pose followed by where the camera is that sees it."""
-        return PoseLayout((*pose.parts, *self.parts))
 
     def draw(self, rng: np.random.Generator, is_lit: bool = True) -> Shot:
         """

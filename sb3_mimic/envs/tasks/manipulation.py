@@ -176,8 +176,17 @@ class ManipulationGoal:
         return np.concatenate((goal, np.clip(scaled, -JOINT_BOUND, JOINT_BOUND))).astype(np.float32)
 
     def measure(self) -> Vector:
-        points = self.bench.block_positions() if self.task.blocks else self.bench.keypoints[-1]
-        return np.clip(points.ravel(), -FARTHEST, FARTHEST).astype(np.float32)
+        return self._vector(self.bench.block_positions() if self.task.blocks else self.bench.keypoints[-1])
+
+    def goal_of(self, qpos: npt.NDArray[np.floating]) -> Vector:
+        qpos = np.asarray(qpos)
+        has_blocks = len(self.task.blocks) > 0
+        return self._vector(self.bench.blocks_of(qpos)[:, :3] if has_blocks else self.bench.keypoints_of(qpos)[-1])
+
+    @staticmethod
+    def _vector(points: npt.NDArray[np.floating]) -> Vector:
+        bounded: Vector = np.clip(points.ravel(), -FARTHEST, FARTHEST).astype(np.float32)
+        return bounded
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
         """A goal is met when every block, or the tip, is within 5 cm of where it is to be."""

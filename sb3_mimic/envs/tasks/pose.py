@@ -40,6 +40,9 @@ class Goal(Protocol):
     def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Returns the joint positions of that configuration, shape (n_joints,)."""
 
+    def goal_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Returns the goal that joint positions fulfil, shape (goal_dim,), while the scene stays as it is."""
+
     def scene_of(self, goal: npt.NDArray[np.float32], qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """
         Returns all that a picture shows.
@@ -105,6 +108,9 @@ class PoseGoal:
     def qpos_of(self, goal: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         return np.asarray(self.layout.joints(goal), np.float64)
 
+    def goal_of(self, qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        return self._vector(np.asarray(qpos).tolist(), self.robot.keypoints_of(qpos))
+
     def scene_of(self, goal: npt.NDArray[np.float32], qpos: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         return goal
 
@@ -116,10 +122,13 @@ class PoseGoal:
         return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
 
     def measure(self) -> npt.NDArray[np.float32]:
+        return self._vector(self.robot.qpos.tolist(), self.robot.keypoints)
+
+    def _vector(self, qpos: list[float], keypoints: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         # Plain numbers: several times faster than small arrays, and this runs at every step
-        pairs = zip(self.robot.qpos.tolist(), self._joints, strict=True)
+        pairs = zip(qpos, self._joints, strict=True)
         scaled = [min(max((angle - middle) / half, -JOINT_BOUND), JOINT_BOUND) for angle, (middle, half) in pairs]
-        return np.array(scaled + self.robot.keypoints.ravel().tolist(), np.float32)
+        return np.array(scaled + keypoints.ravel().tolist(), np.float32)
 
     def is_success(self, achieved: npt.NDArray[np.floating], desired: npt.NDArray[np.floating]) -> Any:
         """A pose is taken when every key point is within 5 cm of its target."""

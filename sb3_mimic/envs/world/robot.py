@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pybullet as p
 
+from sb3_mimic.envs.models.kinematics import Kinematics
 from sb3_mimic.envs.models.preparing import prepared
 from sb3_mimic.envs.models.urdf_file import SLIDES, UrdfFile, resting
 from sb3_mimic.envs.world.body import Body, KeyPoint, Limits
@@ -86,6 +87,8 @@ class Robot:
         self.reach = max(_reach(file, keypoint, body, limits) for keypoint in body.keypoints)
         self.release_motors()
         self.refresh()
+        self._kinematics = Kinematics(file, body.joints, dict(body.posture))
+        self._carriers = [self._kinematics.links.index(keypoint.link) for keypoint in body.keypoints]
         # Limbs begin where frames never move
         self._roots = [file.position(limb[0], dict(body.posture)) for limb in body.limbs]
 
@@ -155,6 +158,17 @@ class Robot:
         """Reads the key points from PyBullet's states of the links that carry them."""
         #: Key points, shape (n_keypoints, 3), in m
         self.keypoints = np.array([_point(links[index][4], links[index][5], offset) for index, offset in self._offsets])
+
+    def keypoints_of(self, qpos: FloatArray) -> FloatArray:
+        """
+        Computes where the key points are in another pose, without the world.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :return: Shape (n_keypoints, 3), in m
+        """
+        links = self._kinematics.forward(qpos)[self._carriers]
+        offsets = np.array([keypoint.offset for keypoint in self.body.keypoints])
+        return np.asarray((links[:, :, :3] @ offsets[:, :, None])[:, :, 0] + links[:, :, 3])
 
     def contacts(self) -> FloatArray:
         """Returns 1 for each joint whose link touches anything, 0 for the others, shape (n_joints,)."""

@@ -130,13 +130,17 @@ class Workbench(Robot):
 
     def block_positions(self) -> FloatArray:
         """Returns where the blocks are, shape (n_blocks, 3), in m."""
-        return self.qpos[self.n_arm :].reshape(-1, N_FREEDOMS)[:, :3]
+        return self.blocks_of(self.qpos)[:, :3]
+
+    def blocks_of(self, qpos: FloatArray) -> FloatArray:
+        """Returns of each block its position, yaw, pitch and roll, shape (n_blocks, 6), in m and rad."""
+        return qpos[self.n_arm :].reshape(-1, N_FREEDOMS)
 
     def edges(self) -> list[FloatArray]:
         """Returns lines around the upper sides of the blocks, shape (5, 3) each, in m."""
         corners = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1), (1, 1)])
         lines = []
-        for block, place in zip(self.blocks, self.qpos[self.n_arm :].reshape(-1, N_FREEDOMS).tolist(), strict=True):
+        for block, place in zip(self.blocks, self.blocks_of(self.qpos).tolist(), strict=True):
             turn = np.reshape(p.getMatrixFromQuaternion(p.getQuaternionFromEuler((place[5], place[4], place[3]))), (3, 3))
             upper = np.column_stack((corners * block.size / 2, np.full(5, block.half_height)))
             lines.append(place[:3] + upper @ turn.T)
