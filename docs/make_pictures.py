@@ -51,6 +51,15 @@ def imitation(env_id: str) -> None:
         run("imitate", "--env", env_id, "--image", *poses, "-o", output, "--steps", "60")
 
 
+def following(env_id: str) -> None:
+    """The shipped agent follows a film of its robot"""
+    with tempfile.TemporaryDirectory() as folder:
+        clip, how = f"{folder}/clip.mp4", ("--seconds", "3", "--fps", "15", "--seed", "5", "--size", str(PHOTOGRAPH_SIZE))
+        run("film", "--env", env_id, "-o", clip, *how)
+        poses = ("--poses", f"{folder}/poses.csv")
+        run("imitate", "--env", env_id, "--video", clip, "-o", str(IMAGES / f"{env_id}-video.gif"), *poses)
+
+
 def bench() -> None:
     """Each task on the table, as its script goes about it, and below the frame that the robot sees"""
     columns = []
@@ -82,9 +91,10 @@ def walk(env_id: str) -> None:
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     for one in POSE_IDS:
-        if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse", "Wild")):
+        if not one.removesuffix("-v0").endswith(("State", "Pixels", "Fused", "Sparse", "Wild", "Moving")):
             portrait(one)
     bench()
+    following("MimicHumanoid-v0")
     for one in find_agents():
         if one == WALK_ID:
             walk(one)

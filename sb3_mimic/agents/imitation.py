@@ -98,7 +98,7 @@ def read(agent: Agent, env: gym.Env[Any, Any], picture: Picture) -> Reading:
     :raises UnsuitableEnvError: When the environment cannot be photographed in other poses
     :raises InputError: When the picture has another type, or another ratio of width and height than the environment's own
     """
-    estimate, scales = agent.translator.predict_with_scales(_as_seen(agent.translator, picture))
+    estimate, scales = agent.translator.predict_with_scales(as_seen(agent.translator, picture))
     return refine(env, picture, estimate, scales)
 
 
@@ -128,11 +128,11 @@ def follow(
     :raises InputError: When the picture has another type, or another ratio of width and height than the environment's own
     """
     translator, layout = agent.translator, Goals.of(env).layout
-    shown = _as_seen(translator, picture)
+    shown = as_seen(translator, picture)
     if estimate is None and refine and is_drawn(env, translator):
         estimate, shown = _understood(agent, env, read(agent, env, picture), shown)
     # One that only sees its goal is told what it would see, where that is all that it reads
-    can_be_told = not agent.reads_goal and not _sees_itself(agent)
+    can_be_told = not agent.reads_goal and not sees_itself(agent)
     is_told = can_be_told and estimate is not None and len(estimate) >= translator.state_dim
     reader = PictureReader(translator, shown, layout) if estimate is None else None
     memory = None
@@ -205,7 +205,7 @@ def imitate(
     :raises UnreadablePictureError: When a picture does not look like one of the robot
     """
     goals, translator = require_imitation(agent, env), agent.translator
-    shown = [_as_seen(translator, picture, index) for index, picture in enumerate(pictures)]
+    shown = [as_seen(translator, picture, index) for index, picture in enumerate(pictures)]
     drawn = refine and is_drawn(env, translator)
     observation, _ = env.reset(seed=0)
     for number, (picture, small) in enumerate(zip(pictures, shown, strict=True)):
@@ -235,7 +235,7 @@ def imitate(
         for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine and not drawn, known)):
             observation = step.observation
             if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
-                frame = np.hstack((left, caption(_square(env.render()), "robot")))
+                frame = np.hstack((left, caption(square(env.render()), "robot")))
                 if on_frame is None:
                     frames.append(frame)
                 else:
@@ -311,7 +311,7 @@ def _width_of_goal(env: gym.Env[Any, Any], goals: Goals, half_width: FloatArray)
     return None if places is None else half_width[list(places)]
 
 
-def _sees_itself(agent: Agent) -> bool:
+def sees_itself(agent: Agent) -> bool:
     """Whether an agent reads its own pose and its goal with one eye: it misreads both alike, and so nearly not at all."""
     return not agent.reads_goal and keys.IMAGE in agent.needed_keys
 
@@ -329,10 +329,10 @@ def _understood(agent: Agent, env: gym.Env[Any, Any], reading: Reading, picture:
     """
     if not agent.reads_goal and not reading.is_readable:
         return None, picture
-    return reading.view, env.unwrapped.photographs(reading.qpos) if _sees_itself(agent) else picture  # type: ignore[attr-defined]
+    return reading.view, env.unwrapped.photographs(reading.qpos) if sees_itself(agent) else picture  # type: ignore[attr-defined]
 
 
-def _as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
+def as_seen(translator: Translator, picture: Picture, index: int = 0) -> Picture:
     """Returns a picture in the size in which a translator reads it, and in grey where that is what it reads."""
     shape = translator.height, translator.width, translator.n_channels
     is_picture = isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim == 3
@@ -369,6 +369,6 @@ def _ask_for(env: gym.Env[Any, Any], goals: Goals, desired: Pose, picture: Pictu
     return {**observation, **{key: shown[key] for key in (keys.DESIRED_GOAL, keys.DESIRED_IMAGE) if key in shown}}
 
 
-def _square(picture: Any) -> Picture:
+def square(picture: Any) -> Picture:
     """Scales what an environment has rendered to the height of the picture beside it."""
     return picture if picture.shape[0] == PICTURE_SIZE else enlarge(picture, PICTURE_SIZE)

@@ -34,7 +34,9 @@ N_RESTARTS = 4
 LEAST_UNEXPLAINED = 0.08
 # Nor where JPEG explains so much that this is left, as a share of the robot
 EXPLAINED_AFTER_JPEG = 0.1
-# From frame to frame of a video: one short stage, and how far off what the last frames lead to may be, in rad
+# From frame to frame of a video: so many times as much may be left as in one that was read by itself; one short stage, and
+# how far off what the last frames lead to may be, in rad
+SAME_LEFT = 1.5
 TRACKED_STAGES, TRACKED_SCALE = (Stage(1, 60.0, 150.0, 2, 2, 1e-3),), 0.03
 # More of a robot than this must not be hidden
 MOST_HIDDEN = 0.8
@@ -167,6 +169,8 @@ class Tracker:
         # What was found in the last frame and in the one before
         self._last: Fit | None = None
         self._before: Fit | None = None
+        # What was left unexplained of the last frame that was read by itself, in levels
+        self._left = 0.0
 
     def read(
         self,
@@ -190,7 +194,7 @@ class Tracker:
         if found is None:
             coarse, _, first, fit = _searched(unknowns, target)
             found = coarse, first, fit
-            self._last = None
+            self._last, self._left = None, fit.noise
         coarse, first, fit = found
         self._before, self._last = self._last, fit
         return _reading(unknowns, coarse, coarse, first, fit, self._layout, estimate)
@@ -198,13 +202,15 @@ class Tracker:
     def _followed(self, unknowns: Unknowns, target: Target) -> tuple[Search, Fit, Fit] | None:
         """Returns what is found from where the last frames lead; None where that does not explain the frame."""
         last, before = self._last, self._before
-        if last is None or last.quality is not None:
+        if last is None:
             return None
         led = last.x if before is None else 2 * last.x - before.x
         unknowns.expect(led, np.full(len(led), TRACKED_SCALE))
         search = Search(unknowns, target, np.random.default_rng(0))
         fit = search.run(led, TRACKED_STAGES, last.photometry, last.background, last.normal)
-        return (search, fit, fit) if _is_explained(search, fit, LEFT_REDUCED if target.is_reduced else LEFT) else None
+        # A film that was compressed leaves more, in each frame about as much
+        left = max(LEFT_REDUCED if target.is_reduced else LEFT, SAME_LEFT * self._left)
+        return (search, fit, fit) if _is_explained(search, fit, left) else None
 
 
 def _searched(unknowns: Unknowns, target: Target) -> tuple[Search, Search, Fit, Fit]:

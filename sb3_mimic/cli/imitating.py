@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_mimic.cli.common import add_agent, add_env, add_packages, describe, load, picture_size, positive, unit_of
+from sb3_mimic.cli.filming import follow
 
 # Frames per second of an animation
 FPS = 25
@@ -28,17 +29,34 @@ def add_commands(commands: Any) -> None:
     photograph.add_argument("-o", "--output", type=Path, default=Path("pose.png"), help="a .png file (default: pose.png)")
     photograph.set_defaults(run=_photograph)
 
-    imitate = commands.add_parser("imitate", help="take the pose in each picture, and write an animation of it")
+    imitate = commands.add_parser(
+        "imitate", help="take the pose in each picture, or follow a video, and write an animation of it"
+    )
     add_env(imitate)
     add_packages(imitate)
     add_agent(imitate)
-    imitate.add_argument("--image", type=Path, nargs="+", required=True, help="PNG or JPEG pictures of poses")
+    shown = imitate.add_mutually_exclusive_group(required=True)
+    shown.add_argument("--image", type=Path, nargs="+", help="PNG or JPEG pictures of poses")
+    shown.add_argument(
+        "--video", type=Path, help="a film, a .gif, or a folder of pictures: the robot does the same at the same time"
+    )
+    shown.add_argument("--camera", type=int, metavar="NUMBER", help="a camera to follow, until Ctrl-C; needs OpenCV")
     imitate.add_argument("-o", "--output", type=Path, default=Path("out.gif"), help="a .gif or .mp4 (default: out.gif)")
     imitate.add_argument("--steps", type=positive, default=100, help="control steps for each picture (default: 100)")
     imitate.add_argument(
         "--no-refine", action="store_true", help="believe what the translator reads, without drawing it and looking again"
     )
     imitate.add_argument("--force", action="store_true", help="act on pictures that do not look like ones of the robot too")
+    imitate.add_argument("--fps", type=positive, help="of a video: frames per second (default: as it says itself)")
+    imitate.add_argument(
+        "--lead",
+        type=float,
+        default=33.3,
+        help="of a video: how far ahead of what it sees the robot aims, in ms (default: 33.3)",
+    )
+    imitate.add_argument(
+        "--poses", type=Path, help="of a video: a .csv or .json for what was read and taken (default: OUTPUT-poses.csv)"
+    )
     imitate.set_defaults(run=_imitate)
 
 
@@ -92,6 +110,9 @@ def _attribute(env: Any, name: str) -> Any:
 
 
 def _imitate(args: argparse.Namespace) -> None:
+    if args.image is None:
+        follow(args)
+        return
     from tqdm import tqdm
 
     from sb3_mimic import keys

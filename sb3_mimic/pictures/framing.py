@@ -42,6 +42,22 @@ def framed(picture: Picture, aspect: float) -> tuple[Picture, str]:
     if bottom - top <= wanted_height < height:
         first = min(max((height - wanted_height) // 2, bottom - wanted_height), top)
         return picture[first : first + wanted_height], f"bars above and below were cut off, {_size(picture)}"
+    return of_aspect(picture, aspect)
+
+
+def of_aspect(picture: Picture, aspect: float) -> tuple[Picture, str]:
+    """
+    Gives a picture the wanted aspect, whatever is in it, as :func:`framed` does where there are no bars: all frames of a video
+    in the same way.
+
+    :param picture: Shape (height, width, 3)
+    :param aspect: Wanted width by height
+    :return: The picture, and a sentence for people that says what became of it; none where nothing was lost or added
+    """
+    if _has(picture, aspect):
+        return picture, ""
+    height, width = picture.shape[:2]
+    wanted_width = round(height * aspect)
     if width > wanted_width:
         first = (width - wanted_width) // 2
         return picture[:, first : first + wanted_width], (

@@ -196,6 +196,22 @@ class Translator(nn.Module):
             states, scales, _ = self.read(batch)
         return states.cpu().numpy().reshape(shape), None if scales is None else scales.cpu().numpy().reshape(shape)
 
+    def read_next(self, image: npt.NDArray[np.uint8], hidden: Hidden = None) -> tuple[States, States | None, Hidden]:
+        """
+        Reads the next frame of a video, and how far off what is read may be.
+
+        :param image: Shape (height, width, channels)
+        :param hidden: What was returned for the frame before; None for the first one
+        :return: The state, shape (state_dim,), the scales of its errors as :meth:`read` gives them, or None, and the new
+            hidden state
+        :raises ValueError: When shape or type do not fit
+        """
+        batch = self._batch_of(image)
+        self.finish_learning()
+        with evaluated(self):
+            states, scales, hidden = self.read(batch, hidden)
+        return states[0, 0].cpu().numpy(), None if scales is None else scales[0, 0].cpu().numpy(), hidden
+
     def _batch_of(self, images: npt.NDArray[np.uint8]) -> th.Tensor:
         """Returns checked pictures as :meth:`forward` takes them, with windows of one frame."""
         shape = (self.height, self.width, self.n_channels)

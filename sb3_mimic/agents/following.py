@@ -1,0 +1,265 @@
+"""Follows a video of a moving robot: reads each frame, and lets a trained agent do the same at the same time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from sb3_mimic import keys
+from sb3_mimic.agents.agent import Agent
+from sb3_mimic.agents.environments import Goals
+from sb3_mimic.agents.imitation import PICTURE_SIZE, as_seen, is_drawn, require_imitation, sees_itself, square, unreadable
+from sb3_mimic.agents.refinement import Reading, Tracker
+from sb3_mimic.errors import InputError, UnreadablePictureError
+from sb3_mimic.pictures import caption, enlarge
+from sb3_mimic.pictures.framing import of_aspect
+from sb3_mimic.pose import JOINTS, POINTS, VELOCITY_SCALE
+
+Picture = npt.NDArray[np.uint8]
+Pose = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
+
+# How far ahead of what it sees an agent aims, in s: agents that have learnt to take poses that stay come so much too late
+LEAD = 1 / 30
+# For so long an agent may come near to where a video begins, in s
+APPROACH = 1.0
+# How much the newest change counts in how fast something moves: each frame is read a little wrong
+SPEED_SHARE = 0.6
+# Lags that are looked for, in s
+LARGEST_LAG, LAG_STEP = 0.3, 0.001
+
+
+@dataclass(frozen=True)
+class Followed:
+    """
+    Describes one frame of a video, and what became of it.
+
+    :param index: Its number, from 0
+    :param time: When it is shown, in s from the first one
+    :param read: The pose read in it, shape (dim,); that of the frame before where nothing can be read
+    :param taken: The pose that the robot is in when it is shown, shape (dim,)
+    :param is_readable: Whether it looks like a picture of the robot
+    :param half_width: How sure each joint is: 90 % lie within so much, in rad or m; None where nothing says so
+    """
+
+    index: int
+    time: float
+    read: Pose
+    taken: Pose
+    is_readable: bool = True
+    half_width: FloatArray | None = None
+
+
+class VideoReader:
+    """
+    Reads the poses in a video, frame by frame: the translator hands on what it remembers, and each look at what it has read
+    begins where the last frames lead.
+
+    :param agent: Whose translator reads
+    :param env: The environment
+    :param refine: Whether to look again at what is read, by drawing it, where that can be done
+    """
+
+    def __init__(self, agent: Agent, env: gym.Env[Any, Any], refine: bool = True):
+        self._translator, self._goals = agent.translator, Goals.of(env)
+        self._tracker = Tracker(env) if refine and is_drawn(env, agent.translator) else None
+        self._hidden: Any = None
+        self.aspect = self._translator.width / self._translator.height
+
+    def read(self, frame: Picture) -> tuple[Pose, Reading | None]:
+        """
+        Reads the next frame.
+
+        :param frame: Shape (height, width, 3), of any size
+        :return: The pose, shape (dim,), and what drawing it has told; None where that is not done
+        """
+        picture, _ = of_aspect(frame, self.aspect)
+        shown = as_seen(self._translator, picture)
+        estimate, scales, self._hidden = self._translator.read_next(shown, self._hidden)
+        dim = self._goals.layout.dim
+        if self._tracker is None:
+            return np.pad(estimate[:dim], (0, max(0, dim - len(estimate)))), None
+        reading = self._tracker.read(picture, estimate, scales)
+        return reading.pose[:dim], reading
+
+
+class _Course:
+    """Knows where a goal is between frames: it goes on as it went."""
+
+    def __init__(self, env: gym.Env[Any, Any], goals: Goals):
+        self._bare: Any = env.unwrapped
+        self._layout = goals.layout
+        self._has_joints = JOINTS in goals.layout and hasattr(self._bare, "pose_of")
+        self._place: FloatArray | None = None
+        #: Of each joint, or of each number of a goal without joints, in a second
+        self.speed: FloatArray = np.zeros(0)
+
+    def add(self, pose: Pose, seconds: float) -> None:
+        """
+        Notes where it is now.
+
+        :param pose: Shape (dim,)
+        :param seconds: Since the last time
+        """
+        place = np.asarray(self._layout[JOINTS].of(pose) if self._has_joints else pose, np.float64)
+        if self._place is None:
+            self.speed = np.zeros_like(place)
+        else:
+            self.speed = self.speed + SPEED_SHARE * ((place - self._place) / seconds - self.speed)
+        self._place = place
+
+    def stop(self) -> None:
+        """Lets it stay where it was last."""
+        self.speed = np.zeros_like(self.speed)
+
+    def at(self, seconds: float) -> Pose:
+        """Returns the pose so many seconds after the last one, shape (dim,)."""
+        assert self._place is not None
+        place = self._place + seconds * self.speed
+        if not self._has_joints:
+            return place.astype(np.float32)
+        joints = self._layout[JOINTS]
+        half, middle = np.array(joints.scale or 1.0), np.array(joints.offset or 0.0)
+        return np.asarray(self._bare.pose_of(np.clip(place, middle - half, middle + half)), np.float32)
+
+
+def follow_video(
+    agent: Agent,
+    env: gym.Env[Any, Any],
+    frames: Iterable[Picture],
+    fps: float,
+    lead: float = LEAD,
+    refine: bool = True,
+    force: bool = False,
+    on_frame: Callable[[Picture], None] | None = None,
+) -> Iterator[Followed]:
+    """
+    Lets an agent do what a robot in a video does, at the same time: while a frame is shown, it goes to where that frame and
+    those before it lead. It may come near to the first one before the video goes on.
+
+    :param agent: The agent
+    :param env: The environment, wrapped or not, with render_mode "rgb_array"
+    :param frames: The frames, of any size, shape (height, width, 3); one at a time is kept
+    :param fps: Frames per second
+    :param lead: How far ahead of what it sees it aims, in s
+    :param refine: Whether to look again at what the translator reads, see :class:`VideoReader`
+    :param force: Whether to go on where the first frame does not look like a picture of the robot; later ones that do not are
+        passed over
+    :param on_frame: Is handed the frame beside the robot, shape (480, 960, 3), once for each frame
+    :return: One frame after the other, as they are followed
+    :raises NoTranslatorError: When the agent cannot read pictures
+    :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
+    :raises InputError: When fps or lead are not allowed, or a frame has another type
+    :raises UnreadablePictureError: When the first frame does not look like a picture of the robot
+    """
+    if not 0 < fps < np.inf or not np.isfinite(lead):
+        raise InputError(f"fps must be positive and lead finite, got {fps} and {lead}.")
+    goals = require_imitation(agent, env)
+    reader, course, pursuit = VideoReader(agent, env, refine), _Course(env, goals), _Pursuit(agent, env)
+    pose = np.zeros(goals.layout.dim, np.float32)
+    for index, frame in enumerate(frames):
+        time = index / fps
+        read, reading = reader.read(frame)
+        is_readable = reading is None or reading.is_readable
+        if is_readable or index == 0:
+            if reading is not None and not is_readable and not force:
+                raise UnreadablePictureError(unreadable(env, "The first frame", reading, "force=True"))
+            pose = read
+            course.add(pose, 1 / fps)
+        else:
+            course.stop()
+        picture, _ = of_aspect(frame, reader.aspect)
+        pursuit.look_at(goals, pose, as_seen(agent.translator, picture), reading)
+        # Before the first one the clock stands below 0, and nothing is known to move
+        pursuit.go_on(time, course, time - lead)
+        taken = goals.achieved
+        pursuit.go_on((index + 1) / fps, course, time - lead)
+        if on_frame is not None:
+            left = caption(enlarge(picture, PICTURE_SIZE), "video")
+            on_frame(np.hstack((left, caption(square(env.render()), "robot"))))
+        yield Followed(index, time, pose, taken, is_readable, None if reading is None else reading.half_width)
+
+
+class _Pursuit:
+    """Lets an agent go after a goal that moves, from some time before its clock stands at 0."""
+
+    def __init__(self, agent: Agent, env: gym.Env[Any, Any]):
+        self._agent, self._env = agent, env
+        self._dt = 1 / env.metadata["render_fps"]
+        self._observation, _ = env.reset(seed=0)
+        self._memory: Any = None
+        self._clock = -APPROACH
+
+    def look_at(self, goals: Goals, pose: Pose, shown: Picture, reading: Reading | None) -> None:
+        """
+        Shows it the next frame.
+
+        :param goals: The environment's
+        :param pose: The pose in the frame, shape (dim,)
+        :param shown: The frame, as its translator takes it
+        :param reading: What drawing it has told
+        """
+        goals.ask_for(pose, shown if keys.DESIRED_IMAGE in self._observation else None)
+        can_be_told = not self._agent.reads_goal and not sees_itself(self._agent) and reading is not None
+        self._known = reading.view[: self._agent.translator.state_dim] if reading is not None and can_be_told else None
+        self._shown = shown
+
+    def go_on(self, end: float, course: _Course, since: float) -> None:
+        """
+        Acts for a while.
+
+        :param end: Until when, in s
+        :param course: Of the goal
+        :param since: When the goal was where it was last seen, in s
+        """
+        while self._clock < end - self._dt / 2:
+            asked = course.at(self._clock - since)
+            seen = {**self._observation, keys.DESIRED_GOAL: asked, keys.DESIRED_IMAGE: self._shown}
+            if keys.DESIRED_VELOCITY in self._observation:
+                seen[keys.DESIRED_VELOCITY] = (course.speed / VELOCITY_SCALE).astype(np.float32)
+            action, self._memory = self._agent.act(seen, self._memory, self._known)
+            self._observation, _, terminated, truncated, _ = self._env.step(action)
+            if terminated or truncated:
+                raise InputError(
+                    f"The episode ended {self._clock:.1f} s into the video. Make the environment without a time limit."
+                )
+            self._clock += self._dt
+
+
+def tracking_errors(
+    env: gym.Env[Any, Any], followed: Sequence[Followed], true: Sequence[Pose] | None = None
+) -> dict[str, float]:
+    """
+    Says how well a video was followed: the mean error of each part of a pose, and how late the robot was.
+
+    :param env: The environment
+    :param followed: All frames
+    :param true: The pose in each frame, where that is known; by default those that were read
+    :return: Such as ``joint_error_deg``, ``keypoint_error_cm``, and ``lag_ms``
+    """
+    layout = Goals.of(env).layout
+    taken = np.array([each.taken for each in followed])
+    asked = np.array([each.read for each in followed] if true is None else true)
+    errors = {name: float(np.mean(error)) for name, error in layout.errors(taken, asked).items()}
+    part = layout[JOINTS] if JOINTS in layout else layout[POINTS] if POINTS in layout else layout.parts[0]
+    times = np.array([each.time for each in followed])
+    return {**errors, "lag_ms": 1000 * _lag(times, part.numbers(taken), part.numbers(asked))}
+
+
+def _lag(times: FloatArray, taken: npt.NDArray[np.floating], asked: npt.NDArray[np.floating]) -> float:
+    """Returns after how many seconds what was asked for is most like what was taken; 0 where nothing moves."""
+    if len(times) < 2 or np.ptp(asked, axis=0).max() < 1e-3:
+        return 0.0
+    inside = (times >= times[0] + LARGEST_LAG) & (times <= times[-1] - LARGEST_LAG)
+    if not inside.any():
+        return 0.0
+    lags = np.arange(-LARGEST_LAG, LARGEST_LAG + LAG_STEP, LAG_STEP)
+
+    def distance(lag: float) -> float:
+        earlier = [np.interp(times[inside] - lag, times, numbers) for numbers in asked.T]
+        return float(np.abs(np.array(earlier).T - taken[inside]).mean())
+
+    return float(lags[int(np.argmin([distance(lag) for lag in lags]))])
