@@ -36,6 +36,9 @@ LENGTHS, N_RUNNING = {0: (3, 1, 5), 1: (4, 5)}, {0: 2, 1: 2}
 
 def make_buffer(buffer_size=100, n_envs=2, cls=HerReplayBuffer, make_env=PointMass, **kwargs):
     venv = DummyVecEnv([make_env] * n_envs)
+    if cls is HerReplayBuffer:
+        # As SB3's does; None asks for the default
+        kwargs.setdefault("already_achieved", "keep")
     return cls(buffer_size, venv.observation_space, venv.action_space, venv, device="cpu", n_envs=n_envs, **kwargs)
 
 
@@ -258,6 +261,21 @@ def test_those_already_achieved_are_redrawn_or_kept_by_their_weight(make_env):
         assert abs(shares[option] - expected) < 0.02, option
 
 
+def test_by_default_they_are_redrawn_where_the_reward_is_sparse():
+    shares = {}
+    for reward in (Sparse, Dense, Costly):
+        for option in (None, "keep"):
+            np.random.seed(2)
+            copies_infos = reward is Costly
+            how = {"copy_info_dict": copies_infos, "already_achieved": option}
+            buffer = make_buffer(2000, make_env=lambda reward=reward: limited(reward=reward()), **how)
+            roll(buffer, 300)
+            shares[reward, option] = already_achieved(buffer, 20_000).mean()
+    assert shares[Sparse, None] < 0.2 * shares[Sparse, "keep"]
+    assert shares[Dense, None] == shares[Dense, "keep"] > 0.1
+    assert shares[Costly, None] == shares[Costly, "keep"] > 0.1
+
+
 def test_where_success_cannot_be_known_it_is_told():
     for reward in (Dense(), Costly()):
         buffer = make_buffer(400, make_env=lambda reward=reward: limited(reward=reward), already_achieved="redraw")
@@ -338,7 +356,8 @@ def test_a_reward_is_fetched_once_from_another_process():
 def test_methods_of_another_process_are_called_once_a_sample_and_that_is_said_once():
     venv = Counting([WithMethods, WithMethods])
     try:
-        buffer = HerReplayBuffer(400, venv.observation_space, venv.action_space, venv, "cpu", n_envs=2)
+        how = {"n_envs": 2, "already_achieved": "keep"}
+        buffer = HerReplayBuffer(400, venv.observation_space, venv.action_space, venv, "cpu", **how)
         fill(buffer)
         with pytest.warns(UserWarning, match="compute_reward is a method"):
             buffer.sample(64)

@@ -81,6 +81,11 @@ class GoalFunctions:
         assert self._terminated is not None
         return _in_a_batch(self._terminated, achieved, desired, infos).astype(np.float32)
 
+    @property
+    def knows_success(self) -> bool:
+        """Whether it is known how success is told."""
+        return self._success is not None
+
     def learn_success(self, examples: Goals) -> None:
         """
         Finds out how success is told. Of a sparse reward, which has two values, the one for what was asked for is that of
@@ -89,7 +94,7 @@ class GoalFunctions:
         :param examples: Goals that were achieved in the training at different times, shape (n, dim)
         :raises UnsuitableEnvError: When neither can be had
         """
-        if self._success is not None:
+        if self.knows_success:
             return
         best = self._best_reward(examples)
         if best is not None:
@@ -116,6 +121,14 @@ class GoalFunctions:
         assert self._success is not None
         found: npt.NDArray[np.bool_] = self._success(achieved, desired)
         return found
+
+    def is_sparse(self, examples: Goals) -> bool:
+        """
+        Tells whether the reward has but two values, one of them for success.
+
+        :param examples: Goals that were achieved in the training at different times, shape (n, dim)
+        """
+        return self._best_reward(examples) is not None
 
     def _best_reward(self, examples: Goals) -> np.float32 | None:
         """Returns the reward of success, where the reward is sparse, or None."""

@@ -53,7 +53,7 @@ class HerReplayBuffer(SB3HerReplayBuffer):
     :param copy_info_dict: Whether to store infos, for a reward that reads them
     :param already_achieved: What to do with a transition whose new goal had been achieved before its action, so that it
         shows nothing but how to stay: ``keep`` it, ``redraw`` another (up to eight times), or the probability in [0, 1] that
-        it is kept
+        it is kept. By default they are redrawn where the reward is sparse, and kept elsewhere
     :param stored_keys: Which keys of an observation to store, those that the policy reads; all by default. A picture of 64x64
         pixels takes as much memory as a hundred vectors, four times for each transition
     :raises InputError: For a setting that is not allowed, or goals that are normalised by statistics of their own
@@ -74,12 +74,12 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         n_sampled_goal: int = 4,
         goal_selection_strategy: Any = "future",
         copy_info_dict: bool = False,
-        already_achieved: str | float = "keep",
+        already_achieved: str | float | None = None,
         stored_keys: Sequence[str] | None = None,
     ):
         if isinstance(n_sampled_goal, bool) or not isinstance(n_sampled_goal, int) or n_sampled_goal < 0:
             raise InputError(f"n_sampled_goal must be a whole number from 0 on, got {n_sampled_goal!r}.")
-        self.probability_kept = _probability_kept(already_achieved)
+        self.probability_kept = None if already_achieved is None else _probability_kept(already_achieved)
         strategy = GoalSelectionStrategy.of(goal_selection_strategy)
         observation_space = _stored_space(observation_space, stored_keys)
         self.relabelled = _relabelled_keys(observation_space)
@@ -183,9 +183,14 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         """Returns transitions and those that end in what is to be their goals, (n,) each; none where none can have one."""
         places = self._draw_transitions(n, self.goal_selection_strategy.n_later)
         goals = self._draw_goals(places)
-        if self.probability_kept == 1 or not len(places):
+        if not len(places):
             return places, goals
-        self._learn_success()
+        if self.probability_kept is None:
+            self.probability_kept = KEPT["redraw" if self.goal_functions.is_sparse(self._examples()) else "keep"]
+        if self.probability_kept == 1:
+            return places, goals
+        if not self.goal_functions.knows_success:
+            self.goal_functions.learn_success(self._examples())
         pending = np.flatnonzero(self._is_unwanted(places, goals))
         if not len(pending):
             return places, goals
@@ -202,13 +207,15 @@ class HerReplayBuffer(SB3HerReplayBuffer):
         before = self._of(self.observations[keys.ACHIEVED_GOAL], places)
         desired = self._of(self.next_observations[keys.ACHIEVED_GOAL], goals)
         is_achieved = self.goal_functions.is_success(before, desired)
+        assert self.probability_kept is not None
         return is_achieved & (np.random.random_sample(len(places)) >= self.probability_kept)
 
-    def _learn_success(self) -> None:
+    def _examples(self) -> npt.NDArray[Any]:
+        """Returns goals that were achieved at different times, shape (n, dim)."""
         # Evenly over all there is: no random numbers, so that a run that is continued draws the same ones
         n_examples = min(N_EXAMPLES, self._n_stored)
         examples = np.linspace(0, self._n_stored - 1, n_examples).astype(np.int64)
-        self.goal_functions.learn_success(self._of(self.next_observations[keys.ACHIEVED_GOAL], examples))
+        return self._of(self.next_observations[keys.ACHIEVED_GOAL], examples)
 
     def _draw_transitions(self, n: int, n_later: int = 0) -> Indices:
         """
