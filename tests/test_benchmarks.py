@@ -10,11 +10,12 @@ from PIL import Image
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks import faults, her, hindsight, peer, rewards, study, tasks
+from benchmarks import faults, her, hindsight, peer, rewards, study, tasks, tracking, videos
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
 from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
 from sb3_mimic.envs.make import DEFAULT_REWARD
+from sb3_mimic.pictures.spoilt_videos import VIDEO_CORRUPTIONS
 
 
 def record(mixture: str, seed: int, success: list[float], body: str = "MimicReacherPlane") -> rewards.Record:
@@ -300,3 +301,24 @@ def test_a_fault_is_tried_and_told(monkeypatch, tmp_path):
     row = table.read_text().splitlines()[3]
     assert "Continue with: sb3-mimic resume MimicReacherPlane-v0_1" in row
     assert row.endswith("| yes, bit by bit the same end |")
+
+
+def test_videos_are_followed_by_who_sees_them_and_by_who_is_told(tmp_path):
+    (tmp_path / "videos.md").write_text("<!-- tracking -->\n<!-- /tracking -->\n")
+    tracking.main(["--env", "MimicReacher3D-v0", "--videos", "2", "--seconds", "0.6", "--docs", str(tmp_path)])
+    lines = [line for line in (tmp_path / "videos.md").read_text().splitlines() if "MimicReacher3D" in line]
+    assert len(lines) == 3 * (len(tracking.SPEEDS) + 1)
+    errors = {tuple(line.split(" | ")[1:3]): float(line.split(" | ")[3].split()[0]) for line in lines}
+    for kind in tracking.SPEEDS:
+        assert errors[kind, "poses"] < 3
+        assert errors[kind, "video"] < errors[kind, "the first pose"]
+
+
+@pytest.mark.slow
+def test_translators_with_and_without_memory_are_compared(capsys):
+    videos.main(["--seconds", "2", "--windows", "40", "--videos", "2", "--env", "MimicReacherPlane-v0"])
+    told = capsys.readouterr().out
+    for kind in (videos.CLEAN, *VIDEO_CORRUPTIONS):
+        assert f"| {kind} |" in told
+    for reader in videos.READERS:
+        assert f"{reader}: learnt from" in told

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -28,6 +28,8 @@ LEAD = 1 / 30
 APPROACH = 1.0
 # How much the newest change counts in how fast something moves: each frame is read a little wrong
 SPEED_SHARE = 0.6
+# What moves faster, in rad/s or m/s, has not moved: the video was cut
+FASTEST = 10.0
 # Lags that are looked for, in s
 LARGEST_LAG, LAG_STEP = 0.3, 0.001
 
@@ -53,6 +55,18 @@ class Followed:
     half_width: FloatArray | None = None
 
 
+class Reader(Protocol):
+    """Reads the poses in a video, frame by frame."""
+
+    def read(self, frame: Picture) -> tuple[Pose, Reading | None]:
+        """
+        Reads the next frame.
+
+        :param frame: Shape (height, width, 3), of any size
+        :return: The pose, shape (dim,), and what drawing it has told; None where that is not done
+        """
+
+
 class VideoReader:
     """
     Reads the poses in a video, frame by frame: the translator hands on what it remembers, and each look at what it has read
@@ -67,7 +81,7 @@ class VideoReader:
         self._translator, self._goals = agent.translator, Goals.of(env)
         self._tracker = Tracker(env) if refine and is_drawn(env, agent.translator) else None
         self._hidden: Any = None
-        self.aspect = self._translator.width / self._translator.height
+        self._aspect = self._translator.width / self._translator.height
 
     def read(self, frame: Picture) -> tuple[Pose, Reading | None]:
         """
@@ -76,7 +90,7 @@ class VideoReader:
         :param frame: Shape (height, width, 3), of any size
         :return: The pose, shape (dim,), and what drawing it has told; None where that is not done
         """
-        picture, _ = of_aspect(frame, self.aspect)
+        picture, _ = of_aspect(frame, self._aspect)
         shown = as_seen(self._translator, picture)
         estimate, scales, self._hidden = self._translator.read_next(shown, self._hidden)
         dim = self._goals.layout.dim
@@ -105,10 +119,9 @@ class _Course:
         :param seconds: Since the last time
         """
         place = np.asarray(self._layout[JOINTS].of(pose) if self._has_joints else pose, np.float64)
-        if self._place is None:
-            self.speed = np.zeros_like(place)
-        else:
-            self.speed = self.speed + SPEED_SHARE * ((place - self._place) / seconds - self.speed)
+        newest = np.zeros_like(place) if self._place is None else (place - self._place) / seconds
+        is_cut = self._place is None or bool(np.abs(newest).max() > FASTEST)
+        self.speed = np.zeros_like(place) if is_cut else self.speed + SPEED_SHARE * (newest - self.speed)
         self._place = place
 
     def stop(self) -> None:
@@ -135,6 +148,7 @@ def follow_video(
     refine: bool = True,
     force: bool = False,
     on_frame: Callable[[Picture], None] | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[Followed]:
     """
     Lets an agent do what a robot in a video does, at the same time: while a frame is shown, it goes to where that frame and
@@ -149,6 +163,7 @@ def follow_video(
     :param force: Whether to go on where the first frame does not look like a picture of the robot; later ones that do not are
         passed over
     :param on_frame: Is handed the frame beside the robot, shape (480, 960, 3), once for each frame
+    :param reader: What reads the frames; by default a :class:`VideoReader`
     :return: One frame after the other, as they are followed
     :raises NoTranslatorError: When the agent cannot read pictures
     :raises UnsuitableEnvError: When the environment has no goals or cannot be rendered, or the agent does not fit it
@@ -158,7 +173,8 @@ def follow_video(
     if not 0 < fps < np.inf or not np.isfinite(lead):
         raise InputError(f"fps must be positive and lead finite, got {fps} and {lead}.")
     goals = require_imitation(agent, env)
-    reader, course, pursuit = VideoReader(agent, env, refine), _Course(env, goals), _Pursuit(agent, env)
+    reader = VideoReader(agent, env, refine) if reader is None else reader
+    course, pursuit, aspect = _Course(env, goals), _Pursuit(agent, env), agent.translator.width / agent.translator.height
     pose = np.zeros(goals.layout.dim, np.float32)
     for index, frame in enumerate(frames):
         time = index / fps
@@ -171,7 +187,7 @@ def follow_video(
             course.add(pose, 1 / fps)
         else:
             course.stop()
-        picture, _ = of_aspect(frame, reader.aspect)
+        picture, _ = of_aspect(frame, aspect)
         pursuit.look_at(goals, pose, as_seen(agent.translator, picture), reading)
         # Before the first one the clock stands below 0, and nothing is known to move
         pursuit.go_on(time, course, time - lead)
