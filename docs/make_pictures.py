@@ -57,7 +57,7 @@ def following(env_id: str) -> None:
         clip, how = f"{folder}/clip.mp4", ("--seconds", "3", "--fps", "15", "--seed", "5", "--size", str(PHOTOGRAPH_SIZE))
         run("film", "--env", env_id, "-o", clip, *how)
         poses = ("--poses", f"{folder}/poses.csv")
-        run("imitate", "--env", env_id, "--video", clip, "-o", str(IMAGES / f"{env_id}-video.gif"), *poses)
+        run("imitate", "--env", env_id, "--video", clip, "-o", str(IMAGES / "video.gif"), *poses)
 
 
 def bench() -> None:
