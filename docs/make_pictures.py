@@ -60,6 +60,11 @@ def following(env_id: str) -> None:
         run("imitate", "--env", env_id, "--video", clip, "-o", str(IMAGES / "video.gif"), *poses)
 
 
+def mirroring(env_id: str) -> None:
+    """The shipped agent mirrors the robot opposite"""
+    run("mirror", "--env", env_id, "--seconds", "3", "--fps", "15", "--seed", "4", "-o", str(IMAGES / "mirror.gif"))
+
+
 def bench() -> None:
     """Each task on the table, as its script goes about it, and below the frame that the robot sees"""
     columns = []
@@ -95,6 +100,7 @@ if __name__ == "__main__":
             portrait(one)
     bench()
     following("MimicHumanoid-v0")
+    mirroring("MimicHumanoid-v0")
     for one in find_agents():
         if one == WALK_ID:
             walk(one)

@@ -260,7 +260,7 @@ def test_on_the_command_line(tmp_path, capsys):
     assert "clip.csv" in capsys.readouterr().out
     assert main(["imitate", "--env", ENV_ID, "--video", str(clip), "-o", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "15 frames, against the truth beside the video: joint error deg" in told
+    assert "15 frames, against the truth beside the video: joint error, deg" in told
     assert len(imageio.mimread(out)) == 15
     with (tmp_path / "out-poses.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -170,72 +170,97 @@ def follow_video(
     :raises InputError: When fps or lead are not allowed, or a frame has another type
     :raises UnreadablePictureError: When the first frame does not look like a picture of the robot
     """
-    if not 0 < fps < np.inf or not np.isfinite(lead):
-        raise InputError(f"fps must be positive and lead finite, got {fps} and {lead}.")
-    goals = require_imitation(agent, env)
     reader = VideoReader(agent, env, refine) if reader is None else reader
-    course, pursuit, aspect = _Course(env, goals), _Pursuit(agent, env), agent.translator.width / agent.translator.height
-    pose = np.zeros(goals.layout.dim, np.float32)
-    for index, frame in enumerate(frames):
-        time = index / fps
-        read, reading = reader.read(frame)
+    follower = Follower(agent, env, fps, reader, lead, force)
+    for frame in frames:
+        followed = follower.see(frame)
+        follower.go_on(followed.time + 1 / fps)
+        if on_frame is not None:
+            left = caption(enlarge(follower.framed(frame), PICTURE_SIZE), "video")
+            on_frame(np.hstack((left, caption(square(env.render()), "robot"))))
+        yield followed
+
+
+class Follower:
+    """
+    Lets an agent go after what it sees, frame by frame.
+
+    :param agent: The agent
+    :param env: The environment, wrapped or not, with render_mode "rgb_array"
+    :param fps: Frames per second
+    :param reader: What reads them
+    :param lead: How far ahead of what it sees it aims, in s
+    :param force: Whether to go on where the first frame does not look like a picture of the robot
+    :param approach: For so long it may come near to the first frame before the next one, in s
+    :param seed: Of where the robot begins
+    :raises InputError: When fps or lead are not allowed
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        env: gym.Env[Any, Any],
+        fps: float,
+        reader: Reader,
+        lead: float = LEAD,
+        force: bool = False,
+        approach: float = APPROACH,
+        seed: int = 0,
+    ):
+        if not 0 < fps < np.inf or not np.isfinite(lead):
+            raise InputError(f"fps must be positive and lead finite, got {fps} and {lead}.")
+        self._goals = require_imitation(agent, env)
+        self._agent, self._env, self._fps, self._reader, self._lead, self._force = agent, env, fps, reader, lead, force
+        self._course = _Course(env, self._goals)
+        self._dt = 1 / env.metadata["render_fps"]
+        self._observation, _ = env.reset(seed=seed)
+        self._memory: Any = None
+        self._clock, self._seen_at, self._n_seen = -approach, 0.0, 0
+        self._pose = np.zeros(self._goals.layout.dim, np.float32)
+
+    def framed(self, frame: Picture) -> Picture:
+        """Returns a frame with the width and height of the robot's own pictures, relative to each other."""
+        return of_aspect(frame, self._agent.translator.width / self._agent.translator.height)[0]
+
+    def see(self, frame: Picture) -> Followed:
+        """
+        Reads the next frame.
+
+        :param frame: Shape (height, width, 3), of any size
+        :return: What was read, and where the robot is when it is shown
+        :raises UnreadablePictureError: When the first frame does not look like a picture of the robot
+        """
+        index = self._n_seen
+        read, reading = self._reader.read(frame)
         is_readable = reading is None or reading.is_readable
         if is_readable or index == 0:
-            if reading is not None and not is_readable and not force:
-                raise UnreadablePictureError(unreadable(env, "The first frame", reading, "force=True"))
-            pose = read
-            course.add(pose, 1 / fps)
+            if reading is not None and not is_readable and not self._force:
+                raise UnreadablePictureError(unreadable(self._env, "The first frame", reading, "force=True"))
+            self._pose = read
+            self._course.add(read, 1 / self._fps)
         else:
-            course.stop()
-        picture, _ = of_aspect(frame, aspect)
-        pursuit.look_at(goals, pose, as_seen(agent.translator, picture), reading)
-        # Before the first one the clock stands below 0, and nothing is known to move
-        pursuit.go_on(time, course, time - lead)
-        taken = goals.achieved
-        pursuit.go_on((index + 1) / fps, course, time - lead)
-        if on_frame is not None:
-            left = caption(enlarge(picture, PICTURE_SIZE), "video")
-            on_frame(np.hstack((left, caption(square(env.render()), "robot"))))
-        yield Followed(index, time, pose, taken, is_readable, None if reading is None else reading.half_width)
-
-
-class _Pursuit:
-    """Lets an agent go after a goal that moves, from some time before its clock stands at 0."""
-
-    def __init__(self, agent: Agent, env: gym.Env[Any, Any]):
-        self._agent, self._env = agent, env
-        self._dt = 1 / env.metadata["render_fps"]
-        self._observation, _ = env.reset(seed=0)
-        self._memory: Any = None
-        self._clock = -APPROACH
-
-    def look_at(self, goals: Goals, pose: Pose, shown: Picture, reading: Reading | None) -> None:
-        """
-        Shows it the next frame.
-
-        :param goals: The environment's
-        :param pose: The pose in the frame, shape (dim,)
-        :param shown: The frame, as its translator takes it
-        :param reading: What drawing it has told
-        """
-        goals.ask_for(pose, shown if keys.DESIRED_IMAGE in self._observation else None)
-        can_be_told = not self._agent.reads_goal and not sees_itself(self._agent) and reading is not None
+            self._course.stop()
+        self._shown = as_seen(self._agent.translator, self.framed(frame))
+        self._goals.ask_for(self._pose, self._shown if keys.DESIRED_IMAGE in self._observation else None)
+        can_be_told = not self._agent.reads_goal and not sees_itself(self._agent)
         self._known = reading.view[: self._agent.translator.state_dim] if reading is not None and can_be_told else None
-        self._shown = shown
+        self._seen_at, self._n_seen = index / self._fps, index + 1
+        # Before the first one the clock stands below 0, and nothing is known to move
+        self.go_on(self._seen_at)
+        half_width = None if reading is None else reading.half_width
+        return Followed(index, self._seen_at, self._pose, self._goals.achieved, is_readable, half_width)
 
-    def go_on(self, end: float, course: _Course, since: float) -> None:
+    def go_on(self, end: float) -> None:
         """
         Acts for a while.
 
         :param end: Until when, in s
-        :param course: Of the goal
-        :param since: When the goal was where it was last seen, in s
         """
         while self._clock < end - self._dt / 2:
-            asked = course.at(self._clock - since)
+            asked = self._course.at(self._clock - self._seen_at + self._lead)
             seen = {**self._observation, keys.DESIRED_GOAL: asked, keys.DESIRED_IMAGE: self._shown}
             if keys.DESIRED_VELOCITY in self._observation:
-                seen[keys.DESIRED_VELOCITY] = (course.speed / VELOCITY_SCALE).astype(np.float32)
+                seen[keys.DESIRED_VELOCITY] = (self._course.speed / VELOCITY_SCALE).astype(np.float32)
             action, self._memory = self._agent.act(seen, self._memory, self._known)
             self._observation, _, terminated, truncated, _ = self._env.step(action)
             if terminated or truncated:

@@ -2,11 +2,12 @@
 
 import argparse
 import math
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.cli.common import add_env, add_packages, load, positive
+from sb3_mimic.cli.common import add_agent, add_env, add_packages, load, positive
 
 MIN_SIZE, MAX_SIZE = 36, 1024
 
@@ -16,19 +17,47 @@ def add_commands(commands: Any) -> None:
     film = commands.add_parser("film", help="film a robot that moves, with its joints in a table beside the film")
     add_env(film)
     add_packages(film)
-    film.add_argument(
+    _add_motion(film)
+    film.add_argument("--size", type=positive, default=128, metavar="PIXELS", help="height of the film, even (default: 128)")
+    film.add_argument("-o", "--output", type=Path, default=Path("clip.mp4"), help="a .mp4 or .gif (default: clip.mp4)")
+    film.set_defaults(run=_film)
+
+    mirror = commands.add_parser("mirror", help="let a robot mirror the one opposite, which it only sees, and animate it")
+    add_env(mirror)
+    add_packages(mirror)
+    add_agent(mirror)
+    _add_motion(mirror)
+    mirror.add_argument("--both", action="store_true", help="let both mirror each other, from where they happen to be")
+    mirror.add_argument("-o", "--output", type=Path, default=Path("mirror.gif"), help="a .gif or .mp4 (default: mirror.gif)")
+    mirror.set_defaults(run=_mirror)
+
+
+def _add_motion(parser: argparse.ArgumentParser) -> None:
+    """Adds to a command the arguments that say how a robot moves."""
+    parser.add_argument(
         "--motion",
         default="random",
         metavar="HOW",
         help="random, wave, circle, or a .csv with the columns time_s and JOINT_deg for each joint (default: random)",
     )
-    film.add_argument("--seed", type=int, default=0, help="which random motion (default: 0)")
-    film.add_argument("--speed", type=float, default=90.0, help="no joint is faster, in deg/s (default: 90)")
-    film.add_argument("--seconds", type=float, default=5.0, help="how long (default: 5)")
-    film.add_argument("--fps", type=positive, default=30, help="frames per second (default: 30)")
-    film.add_argument("--size", type=positive, default=128, metavar="PIXELS", help="height of the film, even (default: 128)")
-    film.add_argument("-o", "--output", type=Path, default=Path("clip.mp4"), help="a .mp4 or .gif (default: clip.mp4)")
-    film.set_defaults(run=_film)
+    parser.add_argument("--seed", type=int, default=0, help="which random motion (default: 0)")
+    parser.add_argument("--speed", type=float, default=90.0, help="no joint is faster, in deg/s (default: 90)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long (default: 5)")
+    parser.add_argument("--fps", type=positive, default=30, help="frames per second (default: 30)")
+
+
+def _n_frames(args: argparse.Namespace) -> int:
+    """
+    Returns how many frames a film has.
+
+    :raises InputError: When it has none
+    """
+    from sb3_mimic.errors import InputError
+
+    n_frames = round(args.seconds * args.fps) if math.isfinite(args.seconds) else 0
+    if n_frames < 1:
+        raise InputError(f"A film must be longer than a frame, got --seconds {args.seconds:g} at --fps {args.fps}.")
+    return n_frames
 
 
 def _film(args: argparse.Namespace) -> None:
@@ -40,9 +69,7 @@ def _film(args: argparse.Namespace) -> None:
     from sb3_mimic.pictures.animation import AnimationWriter, check_animation_path
 
     check_animation_path(args.output)
-    n_frames = round(args.seconds * args.fps) if math.isfinite(args.seconds) else 0
-    if n_frames < 1:
-        raise InputError(f"A film must be longer than a frame, got --seconds {args.seconds:g} at --fps {args.fps}.")
+    n_frames = _n_frames(args)
     if not MIN_SIZE <= args.size <= MAX_SIZE or args.size % 2:
         raise InputError(f"A film must be {MIN_SIZE} to {MAX_SIZE} pixels high, an even number, got --size {args.size}.")
     table = check_table(args.output.with_suffix(".csv"))
@@ -59,6 +86,51 @@ def _film(args: argparse.Namespace) -> None:
                 rows.append([round(index / args.fps, 6), *in_units(env, qpos)])
         write_table(table, [TIME, *columns_of(env)], rows)
     print(f"Wrote {args.output}, and the joints in it: {table}")
+
+
+def _mirror(args: argparse.Namespace) -> None:
+    import numpy as np
+    from tqdm import tqdm
+
+    from sb3_mimic.agents.environments import make_env
+    from sb3_mimic.agents.films import motion_of
+    from sb3_mimic.agents.mirroring import Mirrored, Spectator, mirror, mirror_each_other, mirror_errors
+    from sb3_mimic.pictures.animation import AnimationWriter, check_animation_path
+    from sb3_mimic.pictures.drawing import caption, enlarge
+    from sb3_mimic.translator.training import torch_threads
+
+    check_animation_path(args.output)
+    n_frames, agent = _n_frames(args), load(args)
+    moments: list[Mirrored] = []
+    with ExitStack() as stack:
+        envs = [
+            stack.enter_context(closing(make_env(agent, args.env, render_mode="rgb_array")))
+            for _ in range(2 if args.both else 1)
+        ]
+        for env in envs:
+            env.reset(seed=0)
+        spectator = Spectator(envs[0])
+        stack.enter_context(torch_threads(1))
+        if args.both:
+            pairs = mirror_each_other((agent, load(args)), (envs[0], envs[1]), n_frames, args.fps)
+            found: Iterator[Mirrored] = (first for first, _ in pairs)
+        else:
+            motion = motion_of(envs[0], args.motion, math.radians(args.speed), args.seed)
+            found = mirror(agent, envs[0], motion, n_frames, args.fps)
+        writer = stack.enter_context(AnimationWriter(args.output, args.fps))
+        for each in tqdm(found, total=n_frames, unit="frame"):
+            moments.append(each)
+            left = caption(spectator(each.taken, each.driven), "both" if args.both else "mirroring, and driven")
+            writer.write(np.hstack((left, caption(enlarge(each.seen, left.shape[0]), "what the left one sees"))))
+        first, last = (mirror_errors(envs[0], part) for part in (moments[:1], moments[n_frames // 5 :]))
+    told = " and ".join(f"{_told(name)} {value:.2f}" for name, value in last.items())
+    begun = f"{_told('joint_error_deg')} {first['joint_error_deg']:.2f} at the start, then " if args.both else ""
+    print(f"Apart from the mirror image: {begun}{told}. Wrote {args.output}")
+
+
+def _told(name: str) -> str:
+    """Returns the name of a measure in words."""
+    return name.replace("_error_", " error, ").replace("keypoint", "key-point")
 
 
 def follow(args: argparse.Namespace) -> None:
@@ -98,7 +170,7 @@ def follow(args: argparse.Namespace) -> None:
         true = None if args.camera is not None else _truth(Path(args.video).with_suffix(".csv"), table, env, followed)
         errors = tracking_errors(env, followed, true)
     lag = errors.pop("lag_ms")
-    told = [f"{name.replace('_error_', ' error ').replace('_', ' ')} {value:.2f}" for name, value in errors.items()]
+    told = [f"{_told(name)} {value:.2f}" for name, value in errors.items()]
     against = "what was read" if true is None else "the truth beside the video"
     print(f"{len(followed)} frames, against {against}: {', '.join(told)}; {abs(lag):.0f} ms {'late' if lag >= 0 else 'early'}")
     if n_lost := sum(not each.is_readable for each in followed):
