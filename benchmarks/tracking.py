@@ -24,7 +24,7 @@ ENV_IDS = ("MimicReacher3D-v0", "MimicHumanoid-v0")
 SPEEDS = {"half the natural speed": 0.5, "natural speed": 1.0, "twice the natural speed": 2.0}
 # The dynamic test of the original project: another pose every so many control steps
 JUMPS, N_JUMP_STEPS = "another pose every 10 control steps", 10
-N_VIDEOS, SECONDS, FPS = 20, 5.0, 30
+N_VIDEOS, SECONDS, FPS = 10, 5.0, 30
 MEASURES = {"joint_error_deg": "joint error, deg", "keypoint_error_cm": "key-point error, cm", "lag_ms": "late, ms"}
 
 

@@ -69,7 +69,7 @@ def dots(n: int, length: int, rng, hidden_share: float = 0.0) -> Dataset:
     """Videos of a dot that moves evenly: where it is, and how fast; in some frames it is hidden"""
     start, speed = rng.uniform(-0.5, 0.5, (n, 1, 2)), rng.uniform(-0.06, 0.06, (n, 1, 2))
     places = start + speed * np.arange(length)[:, None]
-    lines = np.linspace(-1, 1, 64)
+    lines = np.linspace(-1, 1, SIZE)
     x, y = places[..., 0, None, None], places[..., 1, None, None]
     ink = np.exp(-((lines - x) ** 2 + (lines[:, None] - y) ** 2) / 0.02)
     ink[rng.random((n, length)) < hidden_share] = 0
@@ -79,7 +79,12 @@ def dots(n: int, length: int, rng, hidden_share: float = 0.0) -> Dataset:
     return Dataset(images, np.concatenate((places, 10 * speed.repeat(length, axis=1)), axis=2).astype(np.float32), starts)
 
 
-STATE = {keys.ACHIEVED_GOAL: spaces.Box(-1, 1, (4,), np.float32)}
+# Smaller pictures are learnt from sooner
+SIZE = 36
+STATE = {
+    keys.ACHIEVED_GOAL: spaces.Box(-1, 1, (4,), np.float32),
+    keys.IMAGE: spaces.Box(0, 255, (3, SIZE, SIZE), np.uint8),
+}
 
 
 @pytest.fixture(scope="module")
