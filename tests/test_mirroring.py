@@ -72,6 +72,14 @@ def test_a_robot_mirrors_the_one_opposite(env, agent):
     assert errors["keypoint_error_cm"] < 5
 
 
+def test_eyes_that_see_their_goal_mirror_too(make_env):
+    env_id = "MimicReacherPlanePixels-v0"
+    env = make_env(env_id, max_episode_steps=-1, render_mode="rgb_array")
+    env.reset(seed=0)
+    moments = list(mirror(load_agent(env_id), env, motion_of(env, "wave", speed=0.3), 2 * FPS, FPS))
+    assert mirror_errors(env, moments, n_left_out=FPS)["joint_error_deg"] < 10
+
+
 def test_two_robots_mirror_each_other(make_env, agent):
     envs = tuple(make_env(ENV_ID, max_episode_steps=-1, render_mode="rgb_array") for _ in range(2))
     moments = list(mirror_each_other((agent, agent), envs, FPS, FPS))

@@ -118,24 +118,13 @@ def filmed(env: gym.Env[Any, Any]) -> Any:
 def columns_of(env: gym.Env[Any, Any]) -> list[str]:
     """Returns the names of a table's columns that hold joints: each with its unit, deg or m."""
     robot = filmed(env).robot
-    return [f"{name}_{'m' if unit == 'm' else 'deg'}" for name, unit in zip(robot.joint_names, _units(robot), strict=True)]
+    return [f"{name}_{'m' if unit == 'm' else 'deg'}" for name, unit in zip(robot.joint_names, robot.units, strict=True)]
 
 
 def in_units(env: gym.Env[Any, Any], qpos: npt.NDArray[np.floating]) -> list[float]:
     """Returns joint positions as they stand in a table, in deg or m."""
-    factors = [1.0 if unit == "m" else math.degrees(1) for unit in _units(filmed(env).robot)]
+    factors = [1.0 if unit == "m" else math.degrees(1) for unit in filmed(env).robot.units]
     return [round(float(value * factor), 4) for value, factor in zip(qpos, factors, strict=True)]
-
-
-def check_table(path: str | Path) -> Path:
-    """
-    Checks that a table can be written to a path.
-
-    :param path: A file that is going to be written
-    :return: The path
-    :raises OutputError: When it is neither CSV nor JSON, or cannot be written
-    """
-    return check_output(path, TABLES)
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
@@ -147,7 +136,7 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Sequence[Sequenc
     :param rows: Their values
     :raises OutputError: When it cannot be written
     """
-    path = check_table(path)
+    path = check_output(path, TABLES)
     if path.suffix.lower() == ".json":
         write_whole(path, json.dumps({name: [row[index] for row in rows] for index, name in enumerate(columns)}))
         return
@@ -188,8 +177,3 @@ def read_table(path: Path, joint_names: Sequence[str]) -> tuple[FloatArray, Floa
     if not np.isfinite(times).all() or not np.isfinite(places).all() or (np.diff(times) <= 0).any():
         raise InputError(f"{path} must hold finite numbers, and times that rise.")
     return times, places
-
-
-def _units(robot: Any) -> list[str]:
-    file = robot.body.read_model()
-    return ["m" if file.joints[name].kind == "prismatic" else "rad" for name in robot.joint_names]

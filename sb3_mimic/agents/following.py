@@ -11,7 +11,16 @@ import numpy.typing as npt
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import Goals
-from sb3_mimic.agents.imitation import PICTURE_SIZE, as_seen, is_drawn, require_imitation, sees_itself, square, unreadable
+from sb3_mimic.agents.imitation import (
+    PICTURE_SIZE,
+    as_seen,
+    is_drawn,
+    require_imitation,
+    sees_itself,
+    square,
+    understood,
+    unreadable,
+)
 from sb3_mimic.agents.refinement import Reading, Tracker
 from sb3_mimic.errors import InputError, UnreadablePictureError
 from sb3_mimic.pictures import caption, enlarge
@@ -240,10 +249,12 @@ class Follower:
             self._course.add(read, 1 / self._fps)
         else:
             self._course.stop()
-        self._shown = as_seen(self._agent.translator, self.framed(frame))
+        frame = as_seen(self._agent.translator, self.framed(frame))
+        # What was read may be another pose than the frame shows, as in a mirror: eyes are shown that one
+        known, self._shown = (None, frame) if reading is None else understood(self._agent, self._env, reading, frame)
+        can_be_told = known is not None and not self._agent.reads_goal and not sees_itself(self._agent)
+        self._known = known[: self._agent.translator.state_dim] if known is not None and can_be_told else None
         self._goals.ask_for(self._pose, self._shown if keys.DESIRED_IMAGE in self._observation else None)
-        can_be_told = not self._agent.reads_goal and not sees_itself(self._agent)
-        self._known = reading.view[: self._agent.translator.state_dim] if reading is not None and can_be_told else None
         self._seen_at, self._n_seen = index / self._fps, index + 1
         # Before the first one the clock stands below 0, and nothing is known to move
         self.go_on(self._seen_at)

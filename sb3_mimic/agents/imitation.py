@@ -130,7 +130,7 @@ def follow(
     translator, layout = agent.translator, Goals.of(env).layout
     shown = as_seen(translator, picture)
     if estimate is None and refine and is_drawn(env, translator):
-        estimate, shown = _understood(agent, env, read(agent, env, picture), shown)
+        estimate, shown = understood(agent, env, read(agent, env, picture), shown)
     # One that only sees its goal is told what it would see, where that is all that it reads
     can_be_told = not agent.reads_goal and not sees_itself(agent)
     is_told = can_be_told and estimate is not None and len(estimate) >= translator.state_dim
@@ -231,7 +231,7 @@ def imitate(
         frames: list[Picture] = []
         known = None
         if reading is not None:
-            known, small = _understood(agent, env, reading, small)
+            known, small = understood(agent, env, reading, small)
         for index, step in enumerate(follow(agent, env, observation, small, n_steps, refine and not drawn, known)):
             observation = step.observation
             if index % frame_every == 0 or index == n_steps - 1 or step.is_over:
@@ -316,7 +316,7 @@ def sees_itself(agent: Agent) -> bool:
     return not agent.reads_goal and keys.IMAGE in agent.needed_keys
 
 
-def _understood(agent: Agent, env: gym.Env[Any, Any], reading: Reading, picture: Picture) -> tuple[Pose | None, Picture]:
+def understood(agent: Agent, env: gym.Env[Any, Any], reading: Reading, picture: Picture) -> tuple[Pose | None, Picture]:
     """
     Decides what an agent makes of a picture that was read by drawing.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.films import film, filmed
-from sb3_mimic.agents.following import Followed, Follower, VideoReader, follow_video
+from sb3_mimic.agents.following import Followed, Follower, VideoReader
 from sb3_mimic.agents.refinement import Reading
 from sb3_mimic.envs.sight.scene import Scene
 from sb3_mimic.envs.sight.stage import Layer, Stage, layer_of
@@ -140,16 +140,10 @@ def mirror(agent: Agent, env: gym.Env[Any, Any], motion: Any, n_frames: int, fps
     :return: One moment after the other
     :raises UnsuitableEnvError: When the robot cannot be photographed, or has no mirror image
     """
-    shown: list[tuple[FloatArray, Picture]] = []
-
-    def seen() -> Iterator[Picture]:
-        for qpos, frame in film(env, motion, n_frames, fps):
-            shown[:] = [(qpos, frame)]
-            yield frame
-
-    joints = filmed(env).pose_layout[JOINTS]
-    for followed in follow_video(agent, env, seen(), fps, reader=MirrorReader(agent, env)):
-        qpos, frame = shown[0]
+    joints, follower = filmed(env).pose_layout[JOINTS], Follower(agent, env, fps, MirrorReader(agent, env))
+    for qpos, frame in film(env, motion, n_frames, fps):
+        followed = follower.see(frame)
+        follower.go_on(followed.time + 1 / fps)
         yield Mirrored(followed, frame, qpos, np.asarray(joints.of(followed.taken), np.float64))
 
 

@@ -64,15 +64,16 @@ def _film(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from sb3_mimic.agents.environments import make_env
-    from sb3_mimic.agents.films import TIME, check_table, columns_of, film, in_units, motion_of, write_table
+    from sb3_mimic.agents.films import TABLES, TIME, columns_of, film, in_units, motion_of, write_table
     from sb3_mimic.errors import InputError
     from sb3_mimic.pictures.animation import AnimationWriter, check_animation_path
+    from sb3_mimic.writing import check_output
 
     check_animation_path(args.output)
     n_frames = _n_frames(args)
     if not MIN_SIZE <= args.size <= MAX_SIZE or args.size % 2:
         raise InputError(f"A film must be {MIN_SIZE} to {MAX_SIZE} pixels high, an even number, got --size {args.size}.")
-    table = check_table(args.output.with_suffix(".csv"))
+    table = check_output(args.output.with_suffix(".csv"), TABLES)
     if table.resolve() == Path(args.motion).resolve():
         raise InputError(f"{table} is the motion itself, and would be written over. Give the film another name with -o.")
     with closing(make_env(None, args.env)) as env:
@@ -142,15 +143,16 @@ def follow(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from sb3_mimic.agents.environments import make_env
-    from sb3_mimic.agents.films import check_table
+    from sb3_mimic.agents.films import TABLES
     from sb3_mimic.agents.following import Followed, follow_video, tracking_errors
     from sb3_mimic.pictures.animation import AnimationWriter, check_animation_path
     from sb3_mimic.pictures.videos import open_video
     from sb3_mimic.translator.training import torch_threads
+    from sb3_mimic.writing import check_output
 
     check_animation_path(args.output)
     # Not the name that the truth beside a film has
-    table = check_table(args.poses or args.output.with_name(f"{args.output.stem}-poses.csv"))
+    table = check_output(args.poses or args.output.with_name(f"{args.output.stem}-poses.csv"), TABLES)
     video = open_video(args.video if args.camera is None else args.camera, args.fps)
     agent = load(args)
     followed: list[Followed] = []

@@ -80,7 +80,9 @@ class Robot:
             fastest = SPEED_RESERVE * max(body.max_velocity)
             for joint in self._joints:
                 p.changeDynamics(self._id, joint, maxJointVelocity=fastest, physicsClientId=simulation.client)
-        units = {"m" if file.joints[name].kind in SLIDES else "rad" for name in body.joints}
+        #: Unit of each joint's position: rad or m
+        self.units = tuple("m" if file.joints[name].kind in SLIDES else "rad" for name in body.joints)
+        units = set(self.units)
         #: Unit of the joints' positions: rad, m, or none where there are both
         self.unit = units.pop() if len(units) == 1 else ""
         #: No key point can be farther from the origin than this, in m
