@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.envs.sight.photographer import DAYLIGHT, Light, camera_arrays
+from sb3_mimic.envs.world.checks import checked_settings, is_number
 from sb3_mimic.envs.world.view import Vector, View
 from sb3_mimic.errors import EnvArgumentError
 from sb3_mimic.pose import Part
@@ -85,7 +86,7 @@ class SceneRandomization:
             numbers = value if isinstance(value, tuple) else (value,)
             if name == "light_angle" and value is None:
                 continue
-            if len(numbers) != (size or 1) or not all(_is_number(number) and 0 <= number <= limit for number in numbers):
+            if len(numbers) != (size or 1) or not all(is_number(number) and 0 <= number <= limit for number in numbers):
                 allowed = f"{size or 'one'} number{'s' if size else ''} from 0 to {limit:g}"
                 raise EnvArgumentError(f"{name} of a SceneRandomization must be {allowed}, got {value!r}.")
         if self.light_strength[0] > self.light_strength[1]:
@@ -102,16 +103,7 @@ class SceneRandomization:
         :return: The randomisation, or None
         :raises EnvArgumentError: When an argument is unknown or has a value that is not allowed
         """
-        if settings is None or isinstance(settings, cls):
-            return settings
-        if isinstance(settings, bool):
-            return cls() if settings else None
-        known = [field.name for field in fields(cls)]
-        if not isinstance(settings, Mapping) or not set(settings) <= set(known):
-            raise EnvArgumentError(
-                f"scene_randomization must be True or a mapping of {', '.join(known)} to their ranges, got {settings!r}."
-            )
-        return cls(**settings)
+        return checked_settings(cls, settings, "scene_randomization")
 
     @cached_property
     def ranges(self) -> FloatArray:
@@ -195,10 +187,6 @@ def checked_parameters(parameters: Any) -> tuple[float, ...]:
             f" Got {parameters!r}"
         )
     return tuple(numbers.tolist())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _plain(vector: FloatArray) -> Vector:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sb3_mimic.envs.world.checks import checked_settings, is_number
 from sb3_mimic.errors import EnvArgumentError
 
 FloatArray = npt.NDArray[np.float64]
@@ -77,9 +78,9 @@ class MovingGoal:
     def __post_init__(self) -> None:
         # YAML has no tuples
         speed = tuple(self.speed) if isinstance(self.speed, Sequence) else (self.speed,) * 2
-        if len(speed) != 2 or not all(_is_number(number) and 0 < number < math.inf for number in speed) or speed[0] > speed[1]:
+        if len(speed) != 2 or not all(is_number(number) and 0 < number < math.inf for number in speed) or speed[0] > speed[1]:
             raise EnvArgumentError(f"speed of a MovingGoal must be a positive number of rad/s, or two, got {self.speed!r}.")
-        if not _is_number(self.share) or not 0 <= self.share <= 1:
+        if not is_number(self.share) or not 0 <= self.share <= 1:
             raise EnvArgumentError(f"share of a MovingGoal must be a number from 0 to 1, got {self.share!r}.")
         object.__setattr__(self, "speed", speed)
 
@@ -92,14 +93,7 @@ class MovingGoal:
         :return: How goals move, or None
         :raises EnvArgumentError: When an argument is unknown or has a value that is not allowed
         """
-        if settings is None or isinstance(settings, cls):
-            return settings
-        if isinstance(settings, bool):
-            return cls() if settings else None
-        known = [field.name for field in fields(cls)]
-        if not isinstance(settings, Mapping) or not set(settings) <= set(known):
-            raise EnvArgumentError(f"moving_goal must be True or a mapping of {', '.join(known)}, got {settings!r}.")
-        return cls(**settings)
+        return checked_settings(cls, settings, "moving_goal")
 
     @property
     def fastest(self) -> float:
@@ -173,10 +167,6 @@ def circling(low: npt.NDArray[np.floating], high: npt.NDArray[np.floating], spee
     amplitudes = np.full((1, len(low)), 0.25 * (high - low).min())
     frequency = np.full_like(amplitudes, speed / amplitudes.max())
     return Motion((low + high) / 2, amplitudes, frequency, np.pi / 2 * (np.arange(len(low), dtype=np.float64) % 2)[None])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require_speed(speed: float) -> None:

@@ -1,12 +1,15 @@
 """Refuses what no environment can use, before anything has changed."""
 
 import math
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sb3_mimic.errors import EnvArgumentError
+
+SettingsT = TypeVar("SettingsT")
 
 
 def checked_action(action: Any, joints: Collection[str]) -> list[float]:
@@ -52,3 +55,28 @@ def checked_options(
             f"A desired_image must have shape {picture_shape} and type uint8, got {image.shape} and {image.dtype}"
         )
     return {**options, "desired_image": image}
+
+
+def checked_settings(cls: type[SettingsT], settings: Any, name: str) -> SettingsT | None:
+    """
+    Makes settings out of what stands in YAML.
+
+    :param cls: A dataclass
+    :param settings: One of it or its arguments; True for its defaults; False or None for none
+    :param name: What the argument is called
+    :return: The settings, or None
+    :raises EnvArgumentError: When an argument is unknown or has a value that is not allowed
+    """
+    if settings is None or isinstance(settings, cls):
+        return settings
+    if isinstance(settings, bool):
+        return cls() if settings else None
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    if not isinstance(settings, Mapping) or not set(settings) <= set(known):
+        raise EnvArgumentError(f"{name} must be True or a mapping of {', '.join(known)} to their values, got {settings!r}.")
+    return cls(**settings)
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is a number, and no truth value."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
