@@ -1,6 +1,7 @@
 """Lets shipped agents follow videos of moving robots, beside ones that are told the poses, and beside standing still."""
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tqdm import tqdm
 import sb3_mimic  # noqa: F401  # registers the environments
 from benchmarks.study import DOCS, machine
 from sb3_mimic.agents.films import Script
-from sb3_mimic.agents.following import Followed, VideoReader, follow_video, tracking_errors
+from sb3_mimic.agents.following import Followed, Reader, VideoReader, follow_video, tracking_errors
 from sb3_mimic.agents.loading import load_agent
 from sb3_mimic.agents.statistics import FIRST_SEED, bootstrap_interval
 from sb3_mimic.agents.tables import write_between_marks
@@ -25,7 +26,13 @@ SPEEDS = {"half the natural speed": 0.5, "natural speed": 1.0, "twice the natura
 # The dynamic test of the original project: another pose every so many control steps
 JUMPS, N_JUMP_STEPS = "another pose every 10 control steps", 10
 N_VIDEOS, SECONDS, FPS = 10, 5.0, 30
-MEASURES = {"joint_error_deg": "joint error, deg", "keypoint_error_cm": "key-point error, cm", "lag_ms": "late, ms"}
+MEASURES = {
+    "joint_error_deg": "joint error, deg",
+    "keypoint_error_cm": "key-point error, cm",
+    "lag_ms": "late, ms",
+    "frames_per_s": "frames read in a second",
+}
+DIGITS = {"lag_ms": 0, "frames_per_s": 0}
 
 
 class Told:
@@ -41,6 +48,25 @@ class Told:
     def read(self, frame: Any) -> tuple[Any, None]:
         """:return: The pose in the next frame"""
         return next(self._poses), None
+
+
+class Timed:
+    """
+    Reads as another reader does, and knows how long that takes.
+
+    :param reader: The other
+    """
+
+    def __init__(self, reader: Reader):
+        self._reader, self.seconds, self.n_frames = reader, 0.0, 0
+
+    def read(self, frame: Any) -> tuple[Any, Any]:
+        """:return: What the other returns"""
+        start = time.perf_counter()
+        read = self._reader.read(frame)
+        self.seconds += time.perf_counter() - start
+        self.n_frames += 1
+        return read
 
 
 def motion_of(env: Any, kind: str, seed: int, seconds: float) -> Any:
@@ -79,9 +105,11 @@ def followed_by(env_id: str, kind: str, n_videos: int, seconds: float) -> dict[s
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + n_videos), desc=f"{env_id}, {kind}"):
         qpos = motion_of(bare, kind, seed, seconds).qpos(times)
         frames, poses = bare.photographs(qpos), [bare.pose_of(each) for each in qpos]
-        for name, reader in {"video": VideoReader(agent, env), "poses": Told(poses)}.items():
+        timed = Timed(VideoReader(agent, env))
+        for name, reader in {"video": timed, "poses": Told(poses)}.items():
             followed = list(follow_video(agent, env, frames, FPS, reader=reader, force=True))
             found[name].append(tracking_errors(env, followed, poses))
+        found["video"][-1]["frames_per_s"] = timed.n_frames / timed.seconds
         still = [Followed(index, time, poses[0], poses[0]) for index, time in enumerate(times)]
         found["the first pose"].append({**tracking_errors(env, still, poses), "lag_ms": np.nan})
     env.close()
@@ -95,8 +123,7 @@ def table(found: dict[tuple[str, str], dict[str, list[dict[str, float]]]]) -> st
         for told, errors in by_told.items():
             cells = []
             for name in MEASURES:
-                values = [each[name] for each in errors]
-                digits = 0 if name == "lag_ms" else 2
+                values, digits = [each.get(name, np.nan) for each in errors], DIGITS.get(name, 2)
                 low, high = bootstrap_interval(values)
                 is_there = np.isfinite(values).all()
                 cells.append(f"{np.mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" if is_there else "-")

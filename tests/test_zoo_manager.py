@@ -131,6 +131,14 @@ def test_an_id_that_shows_something_else_gets_what_the_zoo_has_for_any(make_mana
         del gym.registry["Unheard-v0"]
 
 
+def test_a_learning_rate_never_falls_below_zero(make_manager):
+    model, _ = make_manager(n_timesteps=1000).setup_experiment()
+    model.env.close()
+    model._update_current_progress_remaining(1024, 1000)
+    assert model.lr_schedule(model._current_progress_remaining) == 0.0
+    assert model.lr_schedule(0.25) == pytest.approx(0.25 * 1e-3)
+
+
 @pytest.mark.parametrize("env_id", ["MimicReacher3D-v0", "MyArm-v0"])
 def test_an_algorithm_without_an_entry_is_refused(env_id, make_manager):
     with pytest.raises(HyperparametersError, match=f"of sac for {env_id}, only of ppo, ppo_lstm"):

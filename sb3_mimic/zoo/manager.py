@@ -13,12 +13,13 @@ from typing import Any
 import torch as th
 from rl_zoo3 import exp_manager
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
-from rl_zoo3.utils import get_class_by_name
+from rl_zoo3.utils import SimpleLinearSchedule, get_class_by_name
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, CheckpointCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from sb3_mimic import keys
+from sb3_mimic.annealing import Annealing
 from sb3_mimic.checkpoints import BestStatisticsCallback, RunStateCallback, checkpoints_in, how_to_continue
 from sb3_mimic.checkpoints.state_file import fingerprint
 from sb3_mimic.errors import (
@@ -159,6 +160,11 @@ class MimicZooManager(exp_manager.ExperimentManager):
             hyperparams["replay_buffer_class"] = buffer_class = _class_of(buffer_class)
         self.has_hindsight = isinstance(buffer_class, type) and issubclass(buffer_class, HerReplayBuffer)
         prepared = super()._preprocess_hyperparams(hyperparams)
+        if self.is_ours:
+            for name, value in prepared[0].items():
+                if isinstance(value, SimpleLinearSchedule):
+                    # The zoo's falls below zero in the last rollout, which goes on beyond the last step
+                    prepared[0][name] = Annealing(value.initial_value, 0.0)
         if self.is_ours and self._eval_env_kwargs_args is None:
             # The zoo would evaluate in another environment than it trains in
             self.eval_env_kwargs = self.env_kwargs
