@@ -7,10 +7,12 @@ from gymnasium import spaces
 from learning import picture_space
 
 from sb3_mimic import keys
+from sb3_mimic.agents import Agent
 from sb3_mimic.data import Dataset
 from sb3_mimic.errors import TranslatorClassError
 from sb3_mimic.extractors.conv_lstm import ConvLSTM
-from sb3_mimic.policies import StatePolicy
+from sb3_mimic.extractors.translated import PoseReadingExtractor
+from sb3_mimic.policies import PixelPolicy, StatePolicy
 from sb3_mimic.translator.callback import TranslatorCallback
 from sb3_mimic.translator.conv_lstm import ConvLSTMTranslator
 from sb3_mimic.translator.convnet import ConvNetTranslator
@@ -142,3 +144,32 @@ def test_a_policy_is_given_it_by_its_name(make_model, tmp_path):
     np.testing.assert_array_equal(loaded.policy.translator.predict(picture), model.policy.translator.predict(picture))
     with pytest.raises(TranslatorClassError, match="convnet, convlstm"):
         make_model(StatePolicy, policy_kwargs={"translator_class": "convlst"})
+
+
+@pytest.mark.parametrize("n_stack", [1, 2])
+def test_an_agent_that_acts_on_what_it_reads_remembers_the_whole_episode(n_stack, make_model):
+    model = make_model(
+        PixelPolicy, policy_kwargs={"translator_class": "convlstm", "translator_kwargs": SMALL}, n_stack=n_stack
+    )
+    translator, agent = model.policy.translator, Agent(model)
+    # Untrained, it corrects nothing
+    with th.no_grad():
+        translator.correction.weight.normal_(0, 0.3)
+    rng, size = np.random.default_rng(0), (translator.height, translator.width, 3)
+    reader = next(module for module in model.policy.modules() if isinstance(module, PoseReadingExtractor))
+    shown, memory = [], None
+    told: list[dict] = []
+    model.policy.features_extractor.register_forward_pre_hook(lambda *_: told.append(dict(reader.known)))
+    for _ in range(4):
+        shown.append({key: rng.integers(0, 256, size, dtype=np.uint8) for key in reader.windows})
+        others = {key: np.zeros(space.shape, space.dtype) for key, space in model.observation_space.spaces.items()}
+        _, memory = agent.act(others | shown[-1], memory)
+    for key in reader.windows:
+        video = th.from_numpy(np.stack([each[key] for each in shown])).permute(0, 3, 1, 2)[None]
+        translator.eval()
+        with th.no_grad():
+            whole, _ = translator(video)
+            alone, _ = translator(video[:, -1:])
+        assert th.allclose(told[-1][key], whole[0, -1], atol=1e-5)
+        assert not th.allclose(told[-1][key], alone[0, -1], atol=1e-3)
+    assert not reader.known

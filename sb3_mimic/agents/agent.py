@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_mimic import keys
 from sb3_mimic.errors import NoTargetNetworkError, NoTranslatorError, UnsuitableEnvError
 from sb3_mimic.extractors.translated import PoseReadingExtractor
-from sb3_mimic.translator.base import Translator
+from sb3_mimic.translator.base import Hidden, Translator
 
 # Under this key stands an observation that is one array
 WHOLE = ""
@@ -190,27 +190,56 @@ class Agent:
             batch = normalized if isinstance(normalized, dict) else {WHOLE: normalized}
         stacks = {key: self._stacked(key, value, memory) for key, value in batch.items()}
         is_start = np.array([memory is None])
-        with self._knowing(shown_goal):
+        known, read = self._read_on(stacks, memory)
+        if shown_goal is not None:
+            known[keys.DESIRED_IMAGE] = th.as_tensor(shown_goal, dtype=th.float32, device=self.model.device)
+        with self._knowing(known):
             action, hidden = self.model.predict(
                 stacks.get(WHOLE, stacks),
                 None if memory is None else memory.hidden,
                 is_start,
                 deterministic=True,
             )
-        return np.asarray(action[0]), Memory(stacks, hidden)
+        return np.asarray(action[0]), Memory(stacks, hidden, read)
+
+    @property
+    def _readers(self) -> list[PoseReadingExtractor]:
+        """The modules of the policy that read pictures"""
+        return [module for module in self.model.policy.modules() if isinstance(module, PoseReadingExtractor)]
+
+    def _read_on(
+        self, stacks: Mapping[str, npt.NDArray[Any]], memory: "Memory | None"
+    ) -> tuple[dict[str, th.Tensor], dict[str, Hidden]]:
+        """
+        Lets a translator with memory read the newest frames, as what follows all those of the episode before.
+
+        :param stacks: What the model sees, by key
+        :param memory: What the call before returned
+        :return: What is read, shape (state_dim,), and what the translator remembers, both by the key of the picture; nothing
+            where nothing acts on what such a translator reads
+        """
+        reader = next((reader for reader in self._readers if reader.has_memory), None)
+        known: dict[str, th.Tensor] = {}
+        read: dict[str, Hidden] = {}
+        if reader is None:
+            return known, read
+        for key in reader.windows:
+            newest = th.from_numpy(np.ascontiguousarray(stacks[key][:, None, -reader.n_channels :]))
+            states, read[key] = reader.translate(newest, None if memory is None else memory.read[key])
+            known[key] = states[0, 0]
+        return known, read
 
     @contextmanager
-    def _knowing(self, shown_goal: npt.NDArray[np.floating] | None) -> Iterator[None]:
-        """Lets the policy know inside the block what the picture of the goal shows."""
-        modules = () if shown_goal is None else self.model.policy.modules()
-        extractors = [module for module in modules if isinstance(module, PoseReadingExtractor)]
+    def _knowing(self, known: Mapping[str, th.Tensor]) -> Iterator[None]:
+        """Lets the policy know inside the block what the newest frames show, by the key of the picture."""
+        readers = self._readers if known else []
         try:
-            for extractor in extractors:
-                extractor.known[keys.DESIRED_IMAGE] = th.as_tensor(shown_goal, dtype=th.float32, device=self.model.device)
+            for reader in readers:
+                reader.known.update(known)
             yield
         finally:
-            for extractor in extractors:
-                extractor.known.clear()
+            for reader in readers:
+                reader.known.clear()
 
     def _stacked(self, key: str, value: npt.NDArray[Any], memory: "Memory | None") -> npt.NDArray[Any]:
         """Returns as many of the last values as the model saw in training, with zeros before the first."""
@@ -237,7 +266,9 @@ class Memory:
 
     :param stacks: The last observations, by key, shape (1, n_stack * n, ...)
     :param hidden: State of its LSTM, or None
+    :param read: What a translator with memory remembers of the pictures that the agent acts on, by their key
     """
 
     stacks: dict[str, npt.NDArray[Any]]
     hidden: tuple[npt.NDArray[np.float32], ...] | None
+    read: Mapping[str, Hidden] = field(default_factory=dict)

@@ -20,7 +20,8 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
     convolutions trained by the reward alone learn too slowly to be of use.
 
     What it reads depends on the observation alone: a translator with memory goes through the frames that are stacked,
-    from the oldest to the newest, and begins anew with each observation. Stack more frames to let it look further back.
+    from the oldest to the newest, and begins anew with each observation. Stack more frames to let it look further back; or act
+    with :meth:`Agent.act <sb3_mimic.agents.Agent.act>`, which hands its memory on from step to step.
 
     Pictures that were read before are given as what was read: vectors in their place are left as they are.
 
@@ -119,14 +120,15 @@ class PoseReadingExtractor(BaseFeaturesExtractor):
         self._last[key] = now
         return th.cat([states for _, states in now], dim=1)
 
-    def translate(self, frames: th.Tensor) -> tuple[th.Tensor, Any]:
+    def translate(self, frames: th.Tensor, hidden: Any = None) -> tuple[th.Tensor, Any]:
         """
         Runs the translator as it is now, without learning from it.
 
         :param frames: uint8 or float in [0, 255], shape (batch, time, n_channels, height, width)
+        :param hidden: What was returned for the frames before these; None for the first ones
         :return: States, shape (batch, time, state_dim), and the translator's hidden state
         """
         translator: Any = vars(self)["translator"]
         with evaluated(translator):
-            states, hidden = translator(frames.to(next(translator.parameters()).device))
+            states, hidden = translator(frames.to(next(translator.parameters()).device), hidden)
         return states, hidden
