@@ -117,9 +117,38 @@ def test_a_second_window_is_told_and_not_raised(make_env, monkeypatch):
     env.step(env.action_space.sample())
 
 
+@pytest.fixture
+def run_on_display():
+    """Runs code in another process, which has a display"""
+    number = nobody_listens()
+    server = subprocess.Popen(
+        ["Xvfb", f":{number}", "-screen", "0", "640x480x24"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 20
+    while not display._has_local_server(number):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    def run(code: str, said: str) -> None:
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "DISPLAY": f":{number}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert said in result.stdout, result.stdout + result.stderr
+        # Whoever leaves takes the window along
+        assert result.returncode == 0
+
+    yield run
+    server.terminate()
+    server.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
-def test_a_real_display_shows_every_environment():
+def test_a_real_display_shows_every_environment(run_on_display):
     code = """
 import copy, warnings
 warnings.simplefilter("error")
@@ -139,28 +168,42 @@ with warnings.catch_warnings(record=True) as record:
 assert "one window in a process" in str(record[0].message)
 print("shown", flush=True)
 """
-    number = nobody_listens()
-    server = subprocess.Popen(
-        ["Xvfb", f":{number}", "-screen", "0", "640x480x24"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while not display._has_local_server(number):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "DISPLAY": f":{number}"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    finally:
-        server.terminate()
-        server.wait()
-    assert "shown" in result.stdout, result.stdout + result.stderr
-    # Whoever leaves takes the window along
-    assert result.returncode == 0
+    run_on_display(code, "shown")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
+def test_sliders_drive_the_robot_that_is_mirrored(run_on_display):
+    code = """
+import time
+import gymnasium as gym, numpy as np, pybullet as p, sb3_mimic
+from sb3_mimic.agents import load_agent
+from sb3_mimic.agents.driving import SliderMotion
+from sb3_mimic.agents.mirroring import MirrorImage, mirror
+from sb3_mimic.errors import WindowError
+env = gym.make("MimicReacher3D-v0", max_episode_steps=-1, render_mode="rgb_array")
+env.reset(seed=0)
+motion = SliderMotion(env)
+window, joint = motion._window, [20.0, 30.0, 40.0]
+# Nobody is there to draw them
+assert len(window.sliders()) == 3 and not window.sliders().any()
+window.sliders = lambda: np.array(joint)
+start = time.monotonic()
+for moment in mirror(load_agent("MimicReacher3D-v0"), env, motion, n_frames=10, fps=10):
+    motion.show(moment.driven, moment.taken)
+assert time.monotonic() - start > 0.5
+np.testing.assert_allclose(np.rad2deg(moment.driven), joint)
+np.testing.assert_allclose(window._posed.qpos, moment.driven)
+np.testing.assert_allclose(window._opposite.qpos, moment.taken)
+assert np.abs(np.rad2deg(moment.taken - MirrorImage.of(env)(moment.driven))).max() < 5
+del window.sliders
+motion.close()
+try:
+    motion.qpos(0.0)
+except WindowError as error:
+    print(error, flush=True)
+"""
+    run_on_display(code, "The window was closed")
 
 
 def test_the_viewer_shows_robot_and_target():

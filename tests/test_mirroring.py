@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from sb3_mimic.agents import load_agent
+from sb3_mimic.agents.driving import AgentMotion
 from sb3_mimic.agents.films import motion_of
 from sb3_mimic.agents.mirroring import MirrorImage, MirrorReader, Spectator, mirror, mirror_each_other, mirror_errors
 from sb3_mimic.cli.main import main
-from sb3_mimic.errors import UnsuitableEnvError
+from sb3_mimic.errors import InputError, UnsuitableEnvError
 
 ENV_ID, FPS = "MimicHumanoid-v0", 15
 
@@ -78,6 +79,33 @@ def test_eyes_that_see_their_goal_mirror_too(make_env):
     env.reset(seed=0)
     moments = list(mirror(load_agent(env_id), env, motion_of(env, "wave", speed=0.3), 2 * FPS, FPS))
     assert mirror_errors(env, moments, n_left_out=FPS)["joint_error_deg"] < 10
+
+
+def test_an_agent_drives(make_env, agent):
+    driving = AgentMotion(agent, make_env(ENV_ID, max_episode_steps=-1, render_mode="rgb_array"), seed=3, seconds=1.0)
+    found = driving.qpos(np.array([0.9, 1.0, 1.9]))
+    driven = driving._bare.robot
+    rng = np.random.default_rng(3)
+    first, second = (rng.uniform(driven.joint_low, driven.joint_high) for _ in range(2))
+    assert np.rad2deg(np.abs(found[0] - first)).mean() < 3
+    assert np.rad2deg(np.abs(found[2] - second)).mean() < 3
+    np.testing.assert_array_equal(driving.qpos(1.9), found[2])
+    with pytest.raises(InputError, match=r"not back from 1.9 s to 0.5 s"):
+        driving.qpos(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--motion", "sliders"], "there is no display (DISPLAY is not set). Choose another motion."),
+        (["--both", "--motion", "agent"], "--both drives none of the robots: leave out --motion agent."),
+    ],
+)
+def test_what_cannot_drive_is_told(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert main(["mirror", "--env", ENV_ID, "-o", str(tmp_path / "out.gif"), *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_two_robots_mirror_each_other(make_env, agent):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.films import film, filmed
+from sb3_mimic.agents.films import filmed
 from sb3_mimic.agents.following import Followed, Follower, VideoReader
 from sb3_mimic.agents.refinement import Reading
 from sb3_mimic.envs.sight.scene import Scene
@@ -134,14 +134,18 @@ def mirror(agent: Agent, env: gym.Env[Any, Any], motion: Any, n_frames: int, fps
     :param agent: The agent
     :param env: The environment, wrapped or not, with render_mode "rgb_array"
     :param motion: How the robot opposite moves: its ``qpos`` gives joint positions at a time, see
-        :func:`~sb3_mimic.agents.films.motion_of`
+        :func:`~sb3_mimic.agents.films.motion_of` and :mod:`~sb3_mimic.agents.driving`
     :param n_frames: How many pictures it sees
     :param fps: How many in a second
     :return: One moment after the other
     :raises UnsuitableEnvError: When the robot cannot be photographed, or has no mirror image
     """
-    joints, follower = filmed(env).pose_layout[JOINTS], Follower(agent, env, fps, MirrorReader(agent, env))
-    for qpos, frame in film(env, motion, n_frames, fps):
+    bare, follower = filmed(env), Follower(agent, env, fps, MirrorReader(agent, env))
+    joints = bare.pose_layout[JOINTS]
+    for index in range(n_frames):
+        # Not ahead of time: somebody may drive it
+        qpos = motion.qpos(index / fps)
+        frame = bare.photographs(qpos)
         followed = follower.see(frame)
         follower.go_on(followed.time + 1 / fps)
         yield Mirrored(followed, frame, qpos, np.asarray(joints.of(followed.taken), np.float64))
@@ -194,14 +198,16 @@ class Spectator:
             )
         self._scene: Scene = scene
         stage = bare.eye.stage or Stage.of(bare.robot)
-        distance = APART * bare.robot.reach
+        #: How far apart they stand, in m
+        self.distance = distance = APART * bare.robot.reach
         # Half a turn, and some way ahead
         self._opposite = np.array([[-1.0, 0, 0, distance], [0, -1.0, 0, 0], [0, 0, 1.0, 0]])
         x, y, z = distance / 2, 0.0, stage.middle[2]
         self._stage = replace(stage, middle=(x, y, z), radius=stage.radius + distance / 2, post=None)
         self._post = stage.post
         far = DISTANCE * distance
-        self._view = View((x - 0.08 * far, -far, z + 0.35 * far), (x, 0.0, z - 0.04 * far), (0.0, 0.0, 1.0), FOV)
+        #: From where they are seen
+        self.view = View((x - 0.08 * far, -far, z + 0.35 * far), (x, 0.0, z - 0.04 * far), (0.0, 0.0, 1.0), FOV)
 
     def __call__(self, qpos: npt.NDArray[np.floating], opposite: npt.NDArray[np.floating], size: int = 480) -> Picture:
         """
@@ -216,7 +222,7 @@ class Spectator:
         if self._post is not None:
             nothing = np.empty(0)
             layers = [layer_of(self._post, nothing), layer_of(self._post, nothing, self._opposite), *layers]
-        return self._stage.show(replace(self._view, width=size, height=size), _together(layers))
+        return self._stage.show(replace(self.view, width=size, height=size), _together(layers))
 
 
 def _together(layers: list[Layer]) -> Layer:

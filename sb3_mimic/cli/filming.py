@@ -10,6 +10,8 @@ from typing import Any
 from sb3_mimic.cli.common import add_agent, add_env, add_packages, load, positive
 
 MIN_SIZE, MAX_SIZE = 36, 1024
+RANDOM, AGENT, SLIDERS = "random", "agent", "sliders"
+MOTION = "random, wave, circle, or a .csv with the columns time_s and JOINT_deg for each joint"
 
 
 def add_commands(commands: Any) -> None:
@@ -17,7 +19,7 @@ def add_commands(commands: Any) -> None:
     film = commands.add_parser("film", help="film a robot that moves, with its joints in a table beside the film")
     add_env(film)
     add_packages(film)
-    _add_motion(film)
+    _add_motion(film, MOTION)
     film.add_argument("--size", type=positive, default=128, metavar="PIXELS", help="height of the film, even (default: 128)")
     film.add_argument("-o", "--output", type=Path, default=Path("clip.mp4"), help="a .mp4 or .gif (default: clip.mp4)")
     film.set_defaults(run=_film)
@@ -26,21 +28,16 @@ def add_commands(commands: Any) -> None:
     add_env(mirror)
     add_packages(mirror)
     add_agent(mirror)
-    _add_motion(mirror)
+    _add_motion(mirror, f"{MOTION}; agent, which takes random poses; or sliders, in a window")
     mirror.add_argument("--both", action="store_true", help="let both mirror each other, from where they happen to be")
     mirror.add_argument("-o", "--output", type=Path, default=Path("mirror.gif"), help="a .gif or .mp4 (default: mirror.gif)")
     mirror.set_defaults(run=_mirror)
 
 
-def _add_motion(parser: argparse.ArgumentParser) -> None:
+def _add_motion(parser: argparse.ArgumentParser, motion: str) -> None:
     """Adds to a command the arguments that say how a robot moves."""
-    parser.add_argument(
-        "--motion",
-        default="random",
-        metavar="HOW",
-        help="random, wave, circle, or a .csv with the columns time_s and JOINT_deg for each joint (default: random)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="which random motion (default: 0)")
+    parser.add_argument("--motion", default=RANDOM, metavar="HOW", help=f"{motion} (default: {RANDOM})")
+    parser.add_argument("--seed", type=int, default=0, help="which random motion or poses (default: 0)")
     parser.add_argument("--speed", type=float, default=90.0, help="no joint is faster, in deg/s (default: 90)")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long (default: 5)")
     parser.add_argument("--fps", type=positive, default=30, help="frames per second (default: 30)")
@@ -93,20 +90,24 @@ def _mirror(args: argparse.Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
+    from sb3_mimic.agents.driving import SliderMotion
     from sb3_mimic.agents.environments import make_env
-    from sb3_mimic.agents.films import motion_of
     from sb3_mimic.agents.mirroring import Mirrored, Spectator, mirror, mirror_each_other, mirror_errors
+    from sb3_mimic.errors import InputError, WindowError
     from sb3_mimic.pictures.animation import AnimationWriter, check_animation_path
     from sb3_mimic.pictures.drawing import caption, enlarge
     from sb3_mimic.translator.training import torch_threads
 
     check_animation_path(args.output)
+    if args.both and args.motion != RANDOM:
+        raise InputError(f"--both drives none of the robots: leave out --motion {args.motion}.")
     n_frames, agent = _n_frames(args), load(args)
     moments: list[Mirrored] = []
+    window: SliderMotion | None = None
     with ExitStack() as stack:
         envs = [
             stack.enter_context(closing(make_env(agent, args.env, render_mode="rgb_array")))
-            for _ in range(2 if args.both else 1)
+            for _ in range(2 if args.both or args.motion == AGENT else 1)
         ]
         for env in envs:
             env.reset(seed=0)
@@ -116,17 +117,50 @@ def _mirror(args: argparse.Namespace) -> None:
             pairs = mirror_each_other((agent, load(args)), (envs[0], envs[1]), n_frames, args.fps)
             found: Iterator[Mirrored] = (first for first, _ in pairs)
         else:
-            motion = motion_of(envs[0], args.motion, math.radians(args.speed), args.seed)
+            motion = _driver(args, envs)
+            window = motion if isinstance(motion, SliderMotion) else None
+            if window is not None:
+                stack.callback(window.close)
             found = mirror(agent, envs[0], motion, n_frames, args.fps)
         writer = stack.enter_context(AnimationWriter(args.output, args.fps))
-        for each in tqdm(found, total=n_frames, unit="frame"):
-            moments.append(each)
+
+        def write(each: Mirrored) -> None:
             left = caption(spectator(each.taken, each.driven), "both" if args.both else "mirroring, and driven")
             writer.write(np.hstack((left, caption(enlarge(each.seen, left.shape[0]), "what the left one sees"))))
+
+        bar = stack.enter_context(tqdm(total=n_frames, unit="frame"))
+        try:
+            for each in found:
+                moments.append(each)
+                if window is None:
+                    write(each)
+                else:
+                    window.show(each.driven, each.taken)
+                bar.update()
+        except (KeyboardInterrupt, WindowError):
+            if not moments:
+                raise
+            bar.write("Stopped: what was shown until now is kept.")
+        if window is not None:
+            # Somebody was waiting for the robots meanwhile
+            for each in tqdm(moments, desc="writing", unit="frame"):
+                write(each)
         first, last = (mirror_errors(envs[0], part) for part in (moments[:1], moments[n_frames // 5 :]))
     told = " and ".join(f"{_told(name)} {value:.2f}" for name, value in last.items())
     begun = f"{_told('joint_error_deg')} {first['joint_error_deg']:.2f} at the start, then " if args.both else ""
     print(f"Apart from the mirror image: {begun}{told}. Wrote {args.output}")
+
+
+def _driver(args: argparse.Namespace, envs: list[Any]) -> Any:
+    """Returns how the robot is driven that is to be mirrored."""
+    from sb3_mimic.agents.driving import AgentMotion, SliderMotion
+    from sb3_mimic.agents.films import motion_of
+
+    if args.motion == AGENT:
+        return AgentMotion(load(args), envs[1], args.seed)
+    if args.motion == SLIDERS:
+        return SliderMotion(envs[0])
+    return motion_of(envs[0], args.motion, math.radians(args.speed), args.seed)
 
 
 def _told(name: str) -> str:

@@ -1,13 +1,19 @@
 """Windows for people, with copies of what they show: no simulation of an environment ever runs in one."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+import pybullet as p
 
 from sb3_mimic.envs.sight.camera import Camera
 from sb3_mimic.envs.sight.compositing import GHOST_OPACITY
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
+from sb3_mimic.envs.world.view import View
 from sb3_mimic.envs.world.walker import Walker
+from sb3_mimic.errors import ClosedEnvError, WindowError
 
 
 class RobotViewer:
@@ -36,6 +42,71 @@ class RobotViewer:
         """
         self._robot.reset(qpos)
         self._ghost.reset(target)
+
+    def close(self) -> None:
+        self._simulation.close()
+
+
+class PosingWindow:
+    """
+    A window with two robots opposite each other, and sliders that pose one of them.
+
+    :param robot: One of their kind
+    :param view: From where to look at them
+    :param distance: How far apart they stand, in m: one at the origin, the other, which is posed, along the x-axis
+    :param names: What stands beside each slider
+    :param low: Where each begins, shape (n_joints,)
+    :param high: Where each ends
+    :raises WindowError: When there is a window already
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        view: View,
+        distance: float,
+        names: Sequence[str],
+        low: npt.NDArray[np.floating],
+        high: npt.NDArray[np.floating],
+    ):
+        self._simulation = Simulation(gui=True)
+        Camera(view.eye, view.target, view.up, view.fov, view.width, view.height).point_window(self._simulation)
+        self._opposite, self._posed = robot.twin(self._simulation), robot.twin(self._simulation)
+        self._posed.move((distance, 0.0, 0.0), math.pi)
+        client = self._simulation.client
+        p.configureDebugVisualizer(p.COV_ENABLE_GUI, 1, physicsClientId=client)
+        for preview in (
+            p.COV_ENABLE_RGB_BUFFER_PREVIEW,
+            p.COV_ENABLE_DEPTH_BUFFER_PREVIEW,
+            p.COV_ENABLE_SEGMENTATION_MARK_PREVIEW,
+        ):
+            p.configureDebugVisualizer(preview, 0, physicsClientId=client)
+        self._sliders = [
+            p.addUserDebugParameter(name, start, end, min(max(0.0, start), end), physicsClientId=client)
+            for name, start, end in zip(names, low, high, strict=True)
+        ]
+
+    def sliders(self) -> npt.NDArray[np.float64]:
+        """
+        Returns where the sliders are, shape (n_joints,).
+
+        :raises WindowError: When somebody has closed the window
+        """
+        try:
+            client = self._simulation.client
+            return np.array([p.readUserDebugParameter(slider, physicsClientId=client) for slider in self._sliders])
+        except (p.error, ClosedEnvError) as error:
+            raise WindowError("The window was closed") from error
+
+    def show(self, posed: npt.NDArray[np.floating], opposite: npt.NDArray[np.floating]) -> None:
+        """
+        Shows both robots.
+
+        :param posed: Joint positions of the one that is posed, shape (n_joints,), in rad or m
+        :param opposite: Of the other
+        """
+        self._posed.reset(posed)
+        self._opposite.reset(opposite)
 
     def close(self) -> None:
         self._simulation.close()

@@ -190,6 +190,16 @@ class Robot:
             for root, limb in zip(self._roots, self.body.limbs, strict=True)
         ]
 
+    def move(self, position: Vector, yaw: float) -> None:
+        """
+        Puts its base somewhere else; key points are told as if it had stayed.
+
+        :param position: In m
+        :param yaw: How far it is turned about the vertical, in rad
+        """
+        orientation = p.getQuaternionFromEuler((0.0, 0.0, yaw))
+        p.resetBasePositionAndOrientation(self._id, position, orientation, physicsClientId=self.simulation.client)
+
     def fade(self, opacity: float) -> None:
         """
         Makes the robot transparent.
