@@ -315,9 +315,11 @@ def test_videos_are_followed_by_who_sees_them_and_by_who_is_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_translators_with_and_without_memory_are_compared(capsys):
-    videos.main(["--seconds", "2", "--windows", "40", "--videos", "2", "--env", "MimicReacherPlane-v0"])
-    told = capsys.readouterr().out
+def test_translators_with_and_without_memory_are_compared(capsys, tmp_path):
+    (tmp_path / "moving.md").write_text("<!-- videos -->\n<!-- /videos -->\n")
+    how = ["--seconds", "2", "--windows", "40", "--videos", "2", "--docs", str(tmp_path)]
+    videos.main(["--env", "MimicReacherPlane-v0", *how])
+    told = (tmp_path / "moving.md").read_text() + capsys.readouterr().out
     for kind in (videos.CLEAN, *VIDEO_CORRUPTIONS):
         assert f"| {kind} |" in told
     for reader in videos.READERS:
