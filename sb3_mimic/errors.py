@@ -134,3 +134,15 @@ class UnfinishedEpisodeError(MimicError, RuntimeError):
 
 class NoTargetNetworkError(MimicError, TypeError):
     """An algorithm keeps no target network of its actor."""
+
+
+class CollectionError(MimicError, ValueError):
+    """A collection of steps is missing, not complete, or another one than was asked for."""
+
+
+class ShardError(CollectionError):
+    """A file of a collection is damaged."""
+
+
+class WorkerError(MimicError, RuntimeError):
+    """Processes that were to do something have died."""

@@ -186,8 +186,8 @@ env.reset(seed=0)
 motion = SliderMotion(env)
 window, joint = motion._window, [20.0, 30.0, 40.0]
 # Nobody is there to draw them
-assert len(window.sliders()) == 3 and not window.sliders().any()
-window.sliders = lambda: np.array(joint)
+assert len(window.qpos()) == 3 and not window.qpos().any()
+window.qpos = lambda: np.deg2rad(joint)
 start = time.monotonic()
 for moment in mirror(load_agent("MimicReacher3D-v0"), env, motion, n_frames=10, fps=10):
     motion.show(moment.driven, moment.taken)
@@ -196,7 +196,7 @@ np.testing.assert_allclose(np.rad2deg(moment.driven), joint)
 np.testing.assert_allclose(window._posed.qpos, moment.driven)
 np.testing.assert_allclose(window._opposite.qpos, moment.taken)
 assert np.abs(np.rad2deg(moment.taken - MirrorImage.of(env)(moment.driven))).max() < 5
-del window.sliders
+del window.qpos
 motion.close()
 try:
     motion.qpos(0.0)

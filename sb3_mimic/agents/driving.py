@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
-from sb3_mimic.agents.films import columns_of, factors_of, filmed
+from sb3_mimic.agents.films import filmed
 from sb3_mimic.agents.imitation import require_imitation
 from sb3_mimic.agents.mirroring import Spectator
-from sb3_mimic.envs.viewer import PosingWindow
-from sb3_mimic.envs.world import display
-from sb3_mimic.errors import InputError, WindowError
+from sb3_mimic.errors import InputError, UnsuitableEnvError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -85,12 +83,10 @@ class SliderMotion:
     """
 
     def __init__(self, env: gym.Env[Any, Any]):
-        robot, spectator = filmed(env).robot, Spectator(env)
-        if reason := display.why_no_display():
-            raise WindowError(f"Sliders need a window, and there is no display ({reason}). Choose another motion.")
-        self._in_window = factors_of(env)
-        limits = robot.joint_low * self._in_window, robot.joint_high * self._in_window
-        self._window = PosingWindow(robot, spectator.view, spectator.distance, columns_of(env), *limits)
+        bare, spectator = filmed(env), Spectator(env)
+        if not hasattr(bare, "posing_window"):
+            raise UnsuitableEnvError(f"{bare} opens no window with sliders. Choose another motion.")
+        self._window = bare.posing_window(spectator.view, spectator.distance)
         self._start = clock.monotonic()
 
     def qpos(self, time: float) -> FloatArray:
@@ -102,7 +98,8 @@ class SliderMotion:
         :raises WindowError: When somebody has closed the window
         """
         clock.sleep(max(0.0, self._start + time - clock.monotonic()))
-        return np.asarray(self._window.sliders() / self._in_window, np.float64)
+        qpos: FloatArray = self._window.qpos()
+        return qpos
 
     def show(self, driven: npt.NDArray[np.floating], opposite: npt.NDArray[np.floating]) -> None:
         """

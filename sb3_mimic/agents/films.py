@@ -121,14 +121,9 @@ def columns_of(env: gym.Env[Any, Any]) -> list[str]:
     return [f"{name}_{'m' if unit == 'm' else 'deg'}" for name, unit in zip(robot.joint_names, robot.units, strict=True)]
 
 
-def factors_of(env: gym.Env[Any, Any]) -> FloatArray:
-    """Returns how many deg or m one rad or m of each joint is, shape (n_joints,)."""
-    return np.array([1.0 if unit == "m" else math.degrees(1) for unit in filmed(env).robot.units])
-
-
 def in_units(env: gym.Env[Any, Any], qpos: npt.NDArray[np.floating]) -> list[float]:
     """Returns joint positions as they stand in a table, in deg or m."""
-    return [round(float(value), 4) for value in qpos * factors_of(env)]
+    return [round(float(value), 4) for value in qpos * filmed(env).robot.display_scale]
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Sequence[Sequence[float]]) -> None:

@@ -17,11 +17,13 @@ from sb3_mimic.envs.sight.randomization import SceneRandomization, checked_param
 from sb3_mimic.envs.tasks.motion import Motion, MovingGoal
 from sb3_mimic.envs.tasks.pose import Goal
 from sb3_mimic.envs.tasks.rewards import Reward
-from sb3_mimic.envs.viewer import RobotViewer
+from sb3_mimic.envs.viewer import PosingWindow, RobotViewer
+from sb3_mimic.envs.world import display
 from sb3_mimic.envs.world.checks import checked_options
 from sb3_mimic.envs.world.robot import Robot
 from sb3_mimic.envs.world.simulation import Simulation
-from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError
+from sb3_mimic.envs.world.view import View
+from sb3_mimic.errors import BrokenSimulationError, EnvArgumentError, WindowError
 from sb3_mimic.pose import VELOCITY_SCALE
 
 KNOWN_KEYS = (*keys.STATE_KEYS, *keys.IMAGE_KEYS, keys.DESIRED_VELOCITY)
@@ -256,6 +258,19 @@ class MimicEnv(PhotographedEnv[RobotViewer]):
 
     def _load(self) -> None:
         self.robot.load()
+
+    def posing_window(self, view: View, distance: float) -> PosingWindow:
+        """
+        Opens a window with two robots of this kind opposite each other, and sliders that pose one of them.
+
+        :param view: From where to look at them
+        :param distance: How far apart they stand, in m
+        :return: The window; the environment does not see it
+        :raises WindowError: When there is no display, or a window in this process already
+        """
+        if reason := display.why_no_display():
+            raise WindowError(f"Sliders need a window, and there is no display ({reason}). Choose another motion.")
+        return PosingWindow(self.robot, view, distance)
 
     def _open_window(self) -> RobotViewer:
         return RobotViewer(self.robot, self.camera)

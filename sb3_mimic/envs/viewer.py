@@ -1,7 +1,6 @@
 """Windows for people, with copies of what they show: no simulation of an environment ever runs in one."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from sb3_mimic.envs.world.simulation import Simulation
 from sb3_mimic.envs.world.view import View
 from sb3_mimic.envs.world.walker import Walker
 from sb3_mimic.errors import ClosedEnvError, WindowError
+
+# What PyBullet shows beside the sliders
+PREVIEWS = p.COV_ENABLE_RGB_BUFFER_PREVIEW, p.COV_ENABLE_DEPTH_BUFFER_PREVIEW, p.COV_ENABLE_SEGMENTATION_MARK_PREVIEW
 
 
 class RobotViewer:
@@ -54,49 +56,36 @@ class PosingWindow:
     :param robot: One of their kind
     :param view: From where to look at them
     :param distance: How far apart they stand, in m: one at the origin, the other, which is posed, along the x-axis
-    :param names: What stands beside each slider
-    :param low: Where each begins, shape (n_joints,)
-    :param high: Where each ends
     :raises WindowError: When there is a window already
     """
 
-    def __init__(
-        self,
-        robot: Robot,
-        view: View,
-        distance: float,
-        names: Sequence[str],
-        low: npt.NDArray[np.floating],
-        high: npt.NDArray[np.floating],
-    ):
+    def __init__(self, robot: Robot, view: View, distance: float):
         self._simulation = Simulation(gui=True)
         Camera(view.eye, view.target, view.up, view.fov, view.width, view.height).point_window(self._simulation)
         self._opposite, self._posed = robot.twin(self._simulation), robot.twin(self._simulation)
         self._posed.move((distance, 0.0, 0.0), math.pi)
-        client = self._simulation.client
+        client, self._scale = self._simulation.client, robot.display_scale
         p.configureDebugVisualizer(p.COV_ENABLE_GUI, 1, physicsClientId=client)
-        for preview in (
-            p.COV_ENABLE_RGB_BUFFER_PREVIEW,
-            p.COV_ENABLE_DEPTH_BUFFER_PREVIEW,
-            p.COV_ENABLE_SEGMENTATION_MARK_PREVIEW,
-        ):
+        for preview in PREVIEWS:
             p.configureDebugVisualizer(preview, 0, physicsClientId=client)
+        limits = zip(robot.joint_low * self._scale, robot.joint_high * self._scale, strict=True)
         self._sliders = [
-            p.addUserDebugParameter(name, start, end, min(max(0.0, start), end), physicsClientId=client)
-            for name, start, end in zip(names, low, high, strict=True)
+            p.addUserDebugParameter(f"{name}, {'m' if unit == 'm' else 'deg'}", low, high, min(max(0.0, low), high), client)
+            for name, unit, (low, high) in zip(robot.joint_names, robot.units, limits, strict=True)
         ]
 
-    def sliders(self) -> npt.NDArray[np.float64]:
+    def qpos(self) -> npt.NDArray[np.float64]:
         """
-        Returns where the sliders are, shape (n_joints,).
+        Returns the joint positions that the sliders tell, shape (n_joints,), in rad or m.
 
         :raises WindowError: When somebody has closed the window
         """
         try:
             client = self._simulation.client
-            return np.array([p.readUserDebugParameter(slider, physicsClientId=client) for slider in self._sliders])
+            told = np.array([p.readUserDebugParameter(slider, physicsClientId=client) for slider in self._sliders])
         except (p.error, ClosedEnvError) as error:
             raise WindowError("The window was closed") from error
+        return np.asarray(told / self._scale, np.float64)
 
     def show(self, posed: npt.NDArray[np.floating], opposite: npt.NDArray[np.floating]) -> None:
         """

@@ -18,6 +18,8 @@ from sb3_mimic.translator.base import Translator
 
 # Frames that are mixed before they are read by themselves, where they come in windows
 N_MIXED = 4096
+# What part of the windows is read as such after that
+WINDOW_SHARE = 0.5
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
 
@@ -185,8 +187,10 @@ def _batches(
             mixed, size = rng.permutation(len(frames)), batch_size * n_frames
             for place in range(0, len(mixed) - size + 1, size):
                 yield frames[mixed[place : place + size]], False
-        for place in range(0, len(taken) - batch_size + 1, batch_size):
-            yield (taken if len(taken) == batch_size else taken[np.arange(place, place + batch_size)]), True
+            for place in range(0, max(1, round(WINDOW_SHARE * len(taken) / batch_size)) * batch_size, batch_size):
+                yield taken[np.arange(place, place + batch_size)], True
+        else:
+            yield taken, True
 
 
 def read_with_scales(

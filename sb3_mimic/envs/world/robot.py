@@ -82,6 +82,8 @@ class Robot:
                 p.changeDynamics(self._id, joint, maxJointVelocity=fastest, physicsClientId=simulation.client)
         #: Unit of each joint's position: rad or m
         self.units = tuple("m" if file.joints[name].kind in SLIDES else "rad" for name in body.joints)
+        #: What joint positions are multiplied with where people read them, shape (n_joints,): in deg, or m for slides
+        self.display_scale = np.array([1.0 if unit == "m" else math.degrees(1) for unit in self.units])
         units = set(self.units)
         #: Unit of the joints' positions: rad, m, or none where there are both
         self.unit = units.pop() if len(units) == 1 else ""
