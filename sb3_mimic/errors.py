@@ -144,5 +144,9 @@ class ShardError(CollectionError):
     """A file of a collection is damaged."""
 
 
+class FitError(MimicError, ValueError):
+    """A translator cannot be trained as it was asked for, or a training not go on."""
+
+
 class WorkerError(MimicError, RuntimeError):
     """Processes that were to do something have died."""

@@ -1,6 +1,7 @@
-"""Defines the commands ``collect`` and ``data``."""
+"""Defines the commands ``collect``, ``data`` and ``fit``."""
 
 import argparse
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages, positive
 AGENT = "agent"
 POLICIES = ("random", "smooth", AGENT)
 SHARD_STEPS = 4000
+# Of translators with memory
+WINDOW = 32
 
 
 def add_commands(commands: Any) -> None:
@@ -41,6 +44,18 @@ def add_commands(commands: Any) -> None:
         if name == "sample":
             kind.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
             kind.add_argument("-o", "--output", type=Path, default=Path("sample.png"), help="default: sample.png")
+
+    fit = commands.add_parser("fit", help="train a translator on what was collected; goes on where it ended")
+    fit.add_argument("data", type=Path, help="the folder that collect has written")
+    fit.add_argument("--translator", choices=("convnet", "convlstm"), default="convnet", help="default: convnet")
+    fit.add_argument("--epochs", type=positive, default=10, metavar="N", help="passes over the data (default: 10)")
+    fit.add_argument("--window", type=positive, metavar="N", help="frames of a window (default: 1, or 32 of convlstm)")
+    fit.add_argument("--batch-size", type=positive, default=256, metavar="N", help="frames per step (default: 256)")
+    fit.add_argument("--learning-rate", type=float, default=3e-3, help="the largest (default: 0.003)")
+    fit.add_argument("--augmentation", action="store_true", help="learn from spoilt pictures, too")
+    fit.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    fit.add_argument("-o", "--output", type=Path, default=Path("fit"), help="the folder to write into (default: fit)")
+    fit.set_defaults(run=_fit)
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -121,3 +136,27 @@ def _sample(args: argparse.Namespace) -> None:
     shards = Shards(args.folder)
     write_picture(args.output, contact_sheet(shards, np.random.default_rng(args.seed)))
     print(f"Wrote {args.output}: each row shows frames of one episode, from left to right")
+
+
+def _fit(args: argparse.Namespace) -> None:
+    import gymnasium as gym
+
+    from sb3_mimic.cli.common import import_packages
+    from sb3_mimic.data.shards import Shards
+    from sb3_mimic.translator.supervised import FitSettings, fit_shards
+    from sb3_mimic.translator.training import default_n_threads, torch_threads
+
+    window = args.window or (WINDOW if args.translator == "convlstm" else 1)
+    settings = FitSettings(
+        args.translator, args.epochs, window, args.batch_size, args.learning_rate, args.augmentation, args.seed
+    )
+    shards = Shards(args.data, is_complete=True)
+    import_packages(list(shards.manifest.packages))
+    with closing(gym.make(shards.manifest.env_id, **shards.manifest.env_kwargs)) as env, torch_threads(default_n_threads()):
+        draw = getattr(env.unwrapped, "draw_poses", None)
+        path = fit_shards(shards, args.output, settings, draw, _tell_epoch)
+    print(f"Wrote {path}. Give it to an agent: sb3-mimic import-translator {path} --env {shards.manifest.env_id} -o agent.zip")
+
+
+def _tell_epoch(n_epochs: int, lesson: Any) -> None:
+    print(f"epoch {n_epochs}: " + ", ".join(f"{name} {value:.4g}" for name, value in lesson.measures.items()), flush=True)

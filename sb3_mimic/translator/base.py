@@ -106,6 +106,26 @@ class Translator(nn.Module):
         states, hidden = self(images, hidden)
         return states, None, hidden
 
+    def look(self, images: th.Tensor) -> tuple[th.Tensor, ...]:
+        """
+        Sees what there is in frames by themselves. Whoever learns to remember, see :meth:`remember`, looks once,
+        and walks through time several times. For translators that learn frames first.
+
+        :param images: As :meth:`forward` takes them
+        :return: Shape (batch, time, ...) each, without gradients; the frames themselves by default
+        """
+        return (images,)
+
+    def remember(self, seen: tuple[th.Tensor, ...], hidden: Hidden = None) -> tuple[th.Tensor, th.Tensor | None, Hidden]:
+        """
+        Reads what was seen in frames that follow one another.
+
+        :param seen: What :meth:`look` returned
+        :param hidden: See :meth:`forward`
+        :return: What :meth:`read` returns
+        """
+        return self.read(seen[0], hidden)
+
     def begin_calibration(self) -> None:
         """Takes note that the scales, where there are any, have been learnt, so that :meth:`read` states them."""
 

@@ -131,14 +131,19 @@ class ConvLSTMTranslator(ConvNetTranslator):
         self.finish_learning()
         if self.training and images.shape[1] == 1 and hidden is None:
             return self._read_alone(images)
+        return self.remember(self.look(images), hidden)
+
+    def look(self, images: th.Tensor) -> tuple[th.Tensor, ...]:
         n_steps = images.shape[1]
         with evaluated(self.trunk):
             maps = self.trunk[:-N_LAST](as_pixels(images))
             features = self.trunk[-N_LAST:](maps)
-            read = self.head(features).unflatten(0, (-1, n_steps))
-            scales = self.scale_head(features).view_as(read)
+            return tuple(each.unflatten(0, (-1, n_steps)) for each in (maps, self.head(features), self.scale_head(features)))
+
+    def remember(self, seen: tuple[th.Tensor, ...], hidden: Hidden = None) -> tuple[th.Tensor, th.Tensor | None, Hidden]:
+        maps, read, scales = seen
         state, belief = (None, None) if hidden is None else hidden
-        remembered, state = self.memory(maps.unflatten(0, (-1, n_steps)), state)
+        remembered, state = self.memory(maps, state)
         known, belief = self.belief(read, scales, remembered.flatten(2), belief)
         states = known[..., : self.state_dim] + self.correction(known)
         corrected = self._scales(lambda: scales + self.scale_correction(known.detach()))

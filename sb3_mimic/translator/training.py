@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -18,8 +18,9 @@ from sb3_mimic.translator.base import Translator
 
 # Frames that are mixed before they are read by themselves, where they come in windows
 N_MIXED = 4096
-# What part of the windows is read as such after that
-WINDOW_SHARE = 0.5
+# What part of the windows is looked at as such after that, and how often memory learns from what was seen in them: to look
+# takes longer than to remember
+WINDOW_SHARE, N_WALKS = 0.5, 3
 # Part of the largest learning rate that is left after the cycle
 FLOOR = 0.02
 
@@ -75,20 +76,34 @@ def read_windows(
     :param episode_starts: Whether an episode begins with a frame, shape (batch, time)
     :return: States, shape (batch, time, state_dim), and the scales of their errors, where the translator gives them
     """
+    return _by_episodes(lambda frames: translator.read(frames)[:2], (images,), episode_starts)
+
+
+def _by_episodes(
+    read: Callable[..., tuple[th.Tensor, th.Tensor | None]],
+    frames: tuple[th.Tensor, ...],
+    episode_starts: npt.NDArray[np.bool_],
+) -> tuple[th.Tensor, th.Tensor | None]:
+    """
+    Reads windows as :func:`read_windows` does.
+
+    :param read: Reads windows without episode starts but at their beginning
+    :param frames: What it is given, shape (batch, time, ...) each
+    """
     if not episode_starts[:, 1:].any():
-        return translator.read(images)[:2]
+        return read(*frames)
     # Stretches of frames between starts, which nothing in their past belongs to: those of the same place go together
-    n_steps = episode_starts.shape[1]
+    n_windows, n_steps = episode_starts.shape
     stretches: dict[tuple[int, int], list[int]] = {}
     for window, starts in enumerate(episode_starts):
         edges = [0, *(np.flatnonzero(starts[1:]) + 1).tolist(), n_steps]
         for stretch in pairwise(edges):
             stretches.setdefault(stretch, []).append(window)
-    state_rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
-    scale_rows: list[list[th.Tensor]] = [[] for _ in range(len(images))]
+    state_rows: list[list[th.Tensor]] = [[] for _ in range(n_windows)]
+    scale_rows: list[list[th.Tensor]] = [[] for _ in range(n_windows)]
     for (begin, end), windows in sorted(stretches.items()):
-        read, scales, _ = translator.read(images[windows, begin:end])
-        for rows, parts in ((state_rows, read), (scale_rows, () if scales is None else scales)):
+        states, scales = read(*(each[windows, begin:end] for each in frames))
+        for rows, parts in ((state_rows, states), (scale_rows, () if scales is None else scales)):
             # Without scales there is nothing to be told apart
             for window, part in zip(windows, parts, strict=False):
                 rows[window].append(part)
@@ -138,24 +153,39 @@ def fit(
     device = next(translator.parameters()).device
     was_training = translator.training
     translator.train()
-    losses = []
+    # Where windows are learnt from as such, what is read in them counts, and frames by themselves are no more than a help
+    losses: list[th.Tensor] = []
+    walked: list[th.Tensor] = []
+
+    def learn(states: th.Tensor, scales: th.Tensor | None, true: npt.NDArray[np.float32]) -> th.Tensor:
+        errors = (states - th.from_numpy(true).to(device)).abs()
+        loss = errors.mean()
+        told = loss.detach()
+        if scales is not None:
+            loss = loss + _laplace_loss(scales, errors)
+        translator.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        translator.optimizer.step()
+        return told
+
     for _ in range(n_epochs):
-        for batch, is_last in _batches(translator, dataset, batch_size, rng, augmentation):
-            states, scales = read_windows(translator, th.from_numpy(batch.images).to(device), batch.episode_starts)
-            errors = (states - th.from_numpy(batch.states).to(device)).abs()
-            loss = errors.mean()
-            if is_last:
-                losses.append(loss.detach())
-            if scales is not None:
-                loss = loss + _laplace_loss(scales, errors)
-            translator.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            translator.optimizer.step()
+        for batch, is_walk in _batches(translator, dataset, batch_size, rng, augmentation):
+            images = th.from_numpy(batch.images).to(device)
+            if not is_walk:
+                losses.append(learn(*read_windows(translator, images, batch.episode_starts), batch.states))
+                continue
+            seen = translator.look(images)
+            for order in (rng.permutation(len(batch)) for _ in range(N_WALKS)):
+                # Few steps through time take as long as many
+                for some in np.array_split(order, max(1, len(order) // (2 * batch_size))):
+                    frames = tuple(each[some] for each in seen)
+                    read = _by_episodes(lambda *frames: translator.remember(frames)[:2], frames, batch.episode_starts[some])
+                    walked.append(learn(*read, batch.states[some]))
     translator.begin_calibration()
     # PPO clips the gradients of all of the policy's parameters together: leave none behind
     translator.optimizer.zero_grad(set_to_none=True)
     translator.train(was_training)
-    return float(th.stack(losses).double().mean())
+    return float(th.stack(walked or losses).double().mean())
 
 
 def _batches(
@@ -168,8 +198,7 @@ def _batches(
     """
     Goes through a dataset once. Arguments: see :func:`fit`.
 
-    :return: Batches of windows, and whether what is read in them counts: frames that are read by themselves before are no
-        more than a help
+    :return: Batches of windows, and whether memory is to learn from them; otherwise each is a step
     """
     order, n_frames = rng.permutation(len(dataset)), dataset.images.shape[1]
     first = translator.learns_frames_first and n_frames > 1
@@ -187,10 +216,9 @@ def _batches(
             mixed, size = rng.permutation(len(frames)), batch_size * n_frames
             for place in range(0, len(mixed) - size + 1, size):
                 yield frames[mixed[place : place + size]], False
-            for place in range(0, max(1, round(WINDOW_SHARE * len(taken) / batch_size)) * batch_size, batch_size):
-                yield taken[np.arange(place, place + batch_size)], True
+            yield taken[np.arange(max(1, round(WINDOW_SHARE * len(taken))))], True
         else:
-            yield taken, True
+            yield taken, False
 
 
 def read_with_scales(
