@@ -20,7 +20,7 @@ from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.envs.tasks.motion import NATURAL_SPEED, random_motion
 from sb3_mimic.translator.training import torch_threads
 
-ENV_IDS = ("MimicReacher3D-v0", "MimicHumanoid-v0")
+ENV_IDS = ("MimicReacher3D-v0", "MimicReacher3DMoving-v0", "MimicHumanoid-v0", "MimicHumanoidMoving-v0")
 # Of natural speed, at which joints turn by up to 90 deg in a second
 SPEEDS = {"half the natural speed": 0.5, "natural speed": 1.0, "twice the natural speed": 2.0}
 # The dynamic test of the original project: another pose every so many control steps

@@ -15,7 +15,7 @@ from sb3_mimic.agents.imitation import follow, is_drawn
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError, UnsuitableEnvError
-from sb3_mimic.pose import JOINTS, OBJECT, POINTS, SUCCESS_DISTANCE, PoseLayout
+from sb3_mimic.pose import JOINTS, OBJECT, POINTS, SUCCESS_DISTANCE, VELOCITY, PoseLayout
 from sb3_mimic.translator.training import torch_threads
 
 FloatArray = npt.NDArray[np.floating]
@@ -277,5 +277,7 @@ def _measure_translator(agent: Agent, env: Env) -> dict[str, Any]:
     results = {
         f"translator_{part.measure}": measure(part.error(poses, targets), np.median if part.name == JOINTS else np.mean)
         for part in layout.leading(translator.state_dim)
+        # Which no single picture shows
+        if part.name != VELOCITY
     }
     return results | {"decision_ms": measure(durations, np.median)}
