@@ -29,7 +29,7 @@ from sb3_mimic.translator.training import FLOOR, fit, one_cycle, read_dataset, t
 
 ENV_ID = "MimicReacher3D-v0"
 READERS: dict[str, type[Translator]] = {"convnet": ConvNetTranslator, "convlstm": ConvLSTMTranslator}
-WINDOW, N_WINDOWS = 32, 1500
+WINDOW, N_WINDOWS = 32, 3000
 N_VIDEOS, N_FRAMES = 40, 120
 # Videos that are learnt from are slower and faster than natural ones: factors of their speed
 SPEEDS = (0.25, 2.0)
