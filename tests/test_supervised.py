@@ -1,5 +1,6 @@
 """Translators that learn from what was collected: what they learn, that they go on bit by bit, and what is refused."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,13 @@ def test_another_training_is_not_gone_on_with(shards, tmp_path):
 def test_what_cannot_be_learnt_is_told(settings, error, message, shards, tmp_path):
     with pytest.raises(error, match=message):
         fit_shards(shards, tmp_path, FitSettings(**settings))
+
+
+def test_without_tensorboard_it_learns_all_the_same(shards, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.warns(UserWarning, match="pip install tensorboard"):
+        assert fit_shards(shards, tmp_path, FitSettings(n_epochs=1)).is_file()
+    assert not (tmp_path / SCALARS).exists()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Trains translators on what was collected on the disk, epoch by epoch; a training goes on where it ended, bit by bit."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch as th
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch.utils.tensorboard import SummaryWriter
 
 from sb3_mimic import keys
 from sb3_mimic.data.shards import Shards
@@ -84,7 +84,7 @@ def fit_shards(
     Trains a translator on a collection, or goes on with a training that ended before: the result is the same to the last bit.
 
     After each epoch the folder holds a checkpoint of weights, optimiser, random numbers and epoch, and TensorBoard's scalars,
-    pictures and weight histograms.
+    pictures and weight histograms, where TensorBoard is installed.
 
     :param shards: The collection
     :param folder: What is written lies there; made where it is missing
@@ -110,19 +110,21 @@ def fit_shards(
     learnt, kept = _split(shards, settings)
     validation = shards.dataset(kept, settings.window, settings.image, settings.label)
     augmentation = Augmentation() if settings.augmentation else None
-    writer = SummaryWriter(str(folder / SCALARS), purge_step=progress.n_epochs)
+    writer = _writer(folder / SCALARS, progress.n_epochs)
     try:
         while progress.n_epochs < settings.n_epochs:
             loss = _epoch(translator, shards, learnt, settings, progress, augmentation)
             lesson = measured(translator, validation, layout, len(validation), np.random.default_rng(settings.seed))
             lesson.measures["loss"] = loss
             progress.n_epochs += 1
-            _log(writer, progress.n_epochs, lesson, translator, draw)
+            if writer is not None:
+                _log(writer, progress.n_epochs, lesson, translator, draw)
             progress.write(folder / CHECKPOINT, translator)
             if on_epoch is not None:
                 on_epoch(progress.n_epochs, lesson)
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()
     return save_translator(translator, folder / RESULT, layout)
 
 
@@ -205,6 +207,16 @@ def _epoch(
         dataset = shards.dataset(starts[np.sort(order[start : start + size])], settings.window, settings.image, settings.label)
         losses.append(fit(translator, dataset, 1, settings.batch_size // settings.window, rate, rng, augmentation))
     return float(np.mean(losses))
+
+
+def _writer(folder: Path, n_epochs: int) -> Any:
+    """Makes what writes for TensorBoard, which drops what was written after so many epochs; None where it is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        warnings.warn("Nothing is written for TensorBoard, which is not installed: pip install tensorboard", stacklevel=3)
+        return None
+    return SummaryWriter(str(folder), purge_step=n_epochs)
 
 
 def _log(writer: Any, n_epochs: int, lesson: Lesson, translator: Translator, draw: Draw | None) -> None:
