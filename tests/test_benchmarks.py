@@ -10,7 +10,7 @@ from PIL import Image
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks import faults, her, hindsight, peer, rewards, study, tasks, tracking, videos
+from benchmarks import collecting, faults, her, hindsight, peer, rewards, study, tasks, tracking, videos
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
 from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
@@ -312,6 +312,16 @@ def test_videos_are_followed_by_who_sees_them_and_by_who_is_told(tmp_path):
     for kind in tracking.SPEEDS:
         assert errors[kind, "poses"] < 3
         assert errors[kind, "video"] < errors[kind, "the first pose"]
+
+
+@pytest.mark.slow
+def test_collecting_is_timed(tmp_path):
+    (tmp_path / "data.md").write_text("<!-- collecting -->\n<!-- /collecting -->\n")
+    collecting.main(["--env", "MimicReacherPlane-v0", "--steps", "300", "--rounds", "1", "--docs", str(tmp_path)])
+    lines = (tmp_path / "data.md").read_text().splitlines()
+    rates = [float(line.split("|")[2].split()[0].rstrip(",:").replace(",", "")) for line in lines[3:8]]
+    assert len(rates) == 5
+    assert min(rates) > 10
 
 
 @pytest.mark.slow
