@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -202,7 +203,7 @@ class Agent:
             )
         return np.asarray(action[0]), Memory(stacks, hidden, read)
 
-    @property
+    @cached_property
     def _readers(self) -> list[PoseReadingExtractor]:
         """The modules of the policy that read pictures"""
         return [module for module in self.model.policy.modules() if isinstance(module, PoseReadingExtractor)]
