@@ -3,11 +3,9 @@
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_mimic.agents.statistics import bootstrap_interval
+from sb3_mimic.data.workers import done
 
 FloatArray = npt.NDArray[np.floating]
 # One line of the results: a run and what came out of it
@@ -131,24 +130,13 @@ def study(runs: Sequence[Any], results: Path, n_jobs: int, train: Callable[[Any]
     records = read(results)
     missing = [run for run in runs if find(run, records) is None]
     print(f"{len(runs) - len(missing)} of {len(runs)} runs are in {results}", flush=True)
-    for run, record in _train_all(missing, n_jobs, train):
+    for run, record in done(train, missing, n_jobs):
         with results.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
         records.append(record)
         took = record["seconds"]
         print(f"{run.title}: {record['success'][-1]:.2f}, {took[-1] if isinstance(took, list) else took} s", flush=True)
     return [record for run in runs if (record := find(run, records)) is not None]
-
-
-def _train_all(runs: Sequence[Any], n_jobs: int, train: Callable[[Any], Record]) -> Iterator[tuple[Any, Record]]:
-    if n_jobs == 1:
-        yield from ((run, train(run)) for run in runs)
-        return
-    # Spawned, since a fork would inherit torch's threads
-    with ProcessPoolExecutor(n_jobs, get_context("spawn")) as executor:
-        futures = {executor.submit(train, run): run for run in runs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
 
 def band(success: FloatArray, statistic: Any = np.mean) -> tuple[FloatArray, FloatArray, FloatArray]:

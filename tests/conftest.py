@@ -29,6 +29,18 @@ def make_env() -> Iterator:
 
 
 @pytest.fixture
+def make_endless(make_env):
+    """Makes an environment whose episodes never end, and resets it; it can be photographed and shown"""
+
+    def make(env_id: str) -> gym.Env:
+        env = make_env(env_id, max_episode_steps=-1, render_mode="rgb_array")
+        env.reset(seed=0)
+        return env
+
+    return make
+
+
+@pytest.fixture
 def free_opengl():
     """What closed environments hold of OpenGL is freed in whichever context is current then: now, before a test has its own"""
     gc.collect()

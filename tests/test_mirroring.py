@@ -20,10 +20,8 @@ def agent():
 
 
 @pytest.fixture
-def env(make_env):
-    made = make_env(ENV_ID, max_episode_steps=-1, render_mode="rgb_array")
-    made.reset(seed=0)
-    return made
+def env(make_endless):
+    return make_endless(ENV_ID)
 
 
 @pytest.mark.parametrize("env_id", [ENV_ID, "MimicReacher3D-v0", "MimicReacher6D-v0", "MimicReacherPlane-v0"])

@@ -33,10 +33,8 @@ def agent():
 
 
 @pytest.fixture
-def env(make_env):
-    made = make_env(ENV_ID, max_episode_steps=-1, render_mode="rgb_array")
-    made.reset(seed=0)
-    return made
+def env(make_endless):
+    return make_endless(ENV_ID)
 
 
 @pytest.fixture

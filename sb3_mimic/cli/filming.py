@@ -114,10 +114,10 @@ def _mirror(args: argparse.Namespace) -> None:
         spectator = Spectator(envs[0])
         stack.enter_context(torch_threads(1))
         if args.both:
-            pairs = mirror_each_other((agent, load(args)), (envs[0], envs[1]), n_frames, args.fps)
+            pairs = mirror_each_other((agent, agent), (envs[0], envs[1]), n_frames, args.fps)
             found: Iterator[Mirrored] = (first for first, _ in pairs)
         else:
-            motion = _driver(args, envs)
+            motion = _driver(args, agent, envs)
             window = motion if isinstance(motion, SliderMotion) else None
             if window is not None:
                 stack.callback(window.close)
@@ -151,13 +151,13 @@ def _mirror(args: argparse.Namespace) -> None:
     print(f"Apart from the mirror image: {begun}{told}. Wrote {args.output}")
 
 
-def _driver(args: argparse.Namespace, envs: list[Any]) -> Any:
+def _driver(args: argparse.Namespace, agent: Any, envs: list[Any]) -> Any:
     """Returns how the robot is driven that is to be mirrored."""
     from sb3_mimic.agents.driving import AgentMotion, SliderMotion
     from sb3_mimic.agents.films import motion_of
 
     if args.motion == AGENT:
-        return AgentMotion(load(args), envs[1], args.seed)
+        return AgentMotion(agent, envs[1], args.seed)
     if args.motion == SLIDERS:
         return SliderMotion(envs[0])
     return motion_of(envs[0], args.motion, math.radians(args.speed), args.seed)

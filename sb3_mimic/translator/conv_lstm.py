@@ -12,8 +12,6 @@ from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.translator.base import Hidden
 from sb3_mimic.translator.convnet import ConvNetTranslator, as_pixels
 
-# What makes one row of the trunk's last maps is its last module
-N_LAST = 1
 # Of a belief: what is believed now, and how that changes from frame to frame
 Belief = tuple[th.Tensor, th.Tensor, th.Tensor]
 # From frame to frame little changes: these make surprises and changes about as large as what is read
@@ -108,7 +106,7 @@ class ConvLSTMTranslator(ConvNetTranslator):
         self.hidden_size, self.kernel_size, self.belief_size = hidden_size, kernel_size, belief_size
         self.memory = ConvLSTM(channels[-1], hidden_size, kernel_size, batch_first=True)
         with evaluated(self.trunk):
-            maps = self.trunk[:-N_LAST](th.zeros(1, self.n_channels, self.height, self.width))
+            maps = self.trunk[:-1](th.zeros(1, self.n_channels, self.height, self.width))
         self.belief = BeliefFilter(self.state_dim, hidden_size * maps.shape[2] * maps.shape[3], belief_size)
         # What is corrected of what is believed, and of the logarithms of scales: nothing, at first
         n_known = 2 * self.state_dim + belief_size
@@ -136,8 +134,9 @@ class ConvLSTMTranslator(ConvNetTranslator):
     def look(self, images: th.Tensor) -> tuple[th.Tensor, ...]:
         n_steps = images.shape[1]
         with evaluated(self.trunk):
-            maps = self.trunk[:-N_LAST](as_pixels(images))
-            features = self.trunk[-N_LAST:](maps)
+            # The last module makes one row of the maps
+            maps = self.trunk[:-1](as_pixels(images))
+            features = self.trunk[-1](maps)
             return tuple(each.unflatten(0, (-1, n_steps)) for each in (maps, self.head(features), self.scale_head(features)))
 
     def remember(self, seen: tuple[th.Tensor, ...], hidden: Hidden = None) -> tuple[th.Tensor, th.Tensor | None, Hidden]:
