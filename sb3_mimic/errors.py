@@ -150,3 +150,11 @@ class FitError(MimicError, ValueError):
 
 class WorkerError(MimicError, RuntimeError):
     """Processes that were to do something have died."""
+
+
+class ForesightError(MimicError, ValueError):
+    """Frames or actions do not fit a predictor, or a predictor not an environment, or its file is damaged."""
+
+
+class PredictorFileError(ForesightError):
+    """A predictor's file is missing, damaged, or something else."""

@@ -190,15 +190,16 @@ def test_smooth_actions_take_a_robot_further(tmp_path):
     far = {}
     for name in POLICIES:
         made = tmp_path / name
-        collect(made, plan(ENV_ID, 800, name, shard_steps=800), POLICIES[name])
+        collect(made, plan(ENV_ID, 2000, name, shard_steps=2000), POLICIES[name])
         shard = next(iter(Shards(made)))
         joints, action = shard.read(keys.ACHIEVED_GOAL)[:, :2], shard.read(ACTION)
         begins = np.flatnonzero(shard.read(IS_FIRST))
         far[name] = np.mean([np.ptp(joints[begin : begin + 100], axis=0) for begin in begins])
         assert np.abs(action).max() <= 1
-        changes = np.abs(np.diff(action[:100], axis=0)).mean()
-        assert (changes < 0.3) == (name == "smooth")
-    assert far["smooth"] > 1.3 * far["random"]
+        # Some episodes are smoother than others
+        changes = [np.abs(np.diff(action[begin : begin + 100], axis=0)).mean() for begin in begins]
+        assert (min(changes) < 0.2) == (np.std(changes) > 0.06) == (name == "smooth")
+    assert far["smooth"] > 1.05 * far["random"], far
     discrete = plan("CartPole-v1", 20, "smooth")
     with pytest.raises(UnsuitableEnvError, match="Smooth actions need a Box"):
         collect(tmp_path / "cartpole", discrete, POLICIES["smooth"])

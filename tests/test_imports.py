@@ -22,7 +22,7 @@ HOUSE: list[dict[str, str]] = [
     {"keys": GROUND, "errors": GROUND, "pose": GROUND, "jit": GROUND, "writing": GROUND, "pictures": GROUND},
     {"envs.models": ENVS, "extractors": NETS, "data": NETS, "her": NETS, "annealing": NETS, "checkpoints": ROOF},
     {"envs.world": ENVS, "envs.mujoco_scene": ENVS, "translator": NETS, "runs": ROOF},
-    {"envs.sight": ENVS, "envs.tasks": ENVS, "envs.base_env": ENVS, "policies": NETS},
+    {"envs.sight": ENVS, "envs.tasks": ENVS, "envs.base_env": ENVS, "policies": NETS, "foresight": NETS},
     {"envs.bodies": ENVS, "envs.viewer": ENVS, "envs.photographed_env": ENVS, "agents": ROOF, "tuning": ROOF},
     {"envs.mimic_env": ENVS, "envs.walk_env": ENVS, "zoo": ROOF, "hub": ROOF},
     {"envs.make": ENVS, "envs.manipulation": ENVS, "envs.registration": ENVS, "envs.picture_goals": ENVS, "cli": ROOF},

@@ -242,7 +242,7 @@ def test_damaged_files_give_one_typed_error(exported, monkeypatch):
             load_translator(path)
     path.write_bytes(whole)
     load_translator(path)
-    monkeypatch.setattr("sb3_mimic.translator.files.MAX_BYTES", 10)
+    monkeypatch.setattr("sb3_mimic.extractors.weights_file.MAX_BYTES", 10)
     with pytest.raises(TranslatorFileError, match="larger than"):
         load_translator(path)
     with pytest.raises(TranslatorFileError, match="There is no file"):

@@ -10,6 +10,9 @@ from sb3_mimic.cli.common import add_agent, add_env, add_packages, positive
 
 AGENT = "agent"
 POLICIES = ("random", "smooth", AGENT)
+PREDICTORS = ("pose", "convlstm", "simvp", "cnn", "lstm")
+# Passes of a translator over the frames
+N_EPOCHS = 10
 SHARD_STEPS = 4000
 # Of translators with memory
 WINDOW = 32
@@ -45,10 +48,13 @@ def add_commands(commands: Any) -> None:
             kind.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
             kind.add_argument("-o", "--output", type=Path, default=Path("sample.png"), help="default: sample.png")
 
-    fit = commands.add_parser("fit", help="train a translator on what was collected; goes on where it ended")
+    fit = commands.add_parser("fit", help="train a translator or a predictor on what was collected")
     fit.add_argument("data", type=Path, help="the folder that collect has written")
-    fit.add_argument("--translator", choices=("convnet", "convlstm"), default="convnet", help="default: convnet")
-    fit.add_argument("--epochs", type=positive, default=10, metavar="N", help="passes over the data (default: 10)")
+    kinds = fit.add_mutually_exclusive_group()
+    kinds.add_argument("--translator", choices=("convnet", "convlstm"), default="convnet", help="default: convnet")
+    kinds.add_argument("--predictor", choices=PREDICTORS, help="what is to come: poses that are drawn, or frames")
+    fit.add_argument("--epochs", type=positive, metavar="N", help="passes over the frames (default: 10; predictor pose: 4)")
+    fit.add_argument("--updates", type=positive, metavar="N", help="of predictors (default: 1000; pose: 12000)")
     fit.add_argument("--window", type=positive, metavar="N", help="frames of a window (default: 1, or 32 of convlstm)")
     fit.add_argument("--batch-size", type=positive, default=256, metavar="N", help="frames per step (default: 256)")
     fit.add_argument("--learning-rate", type=float, default=3e-3, help="the largest (default: 0.003)")
@@ -146,9 +152,12 @@ def _fit(args: argparse.Namespace) -> None:
     from sb3_mimic.translator.supervised import FitSettings, fit_shards
     from sb3_mimic.translator.training import default_n_threads, torch_threads
 
+    if args.predictor:
+        _fit_predictor(args)
+        return
     window = args.window or (WINDOW if args.translator == "convlstm" else 1)
     settings = FitSettings(
-        args.translator, args.epochs, window, args.batch_size, args.learning_rate, args.augmentation, args.seed
+        args.translator, args.epochs or N_EPOCHS, window, args.batch_size, args.learning_rate, args.augmentation, args.seed
     )
     shards = Shards(args.data, is_complete=True)
     import_packages(list(shards.manifest.packages))
@@ -156,6 +165,50 @@ def _fit(args: argparse.Namespace) -> None:
         draw = getattr(env.unwrapped, "draw_poses", None)
         path = fit_shards(shards, args.output, settings, draw, _tell_epoch)
     print(f"Wrote {path}. Give it to an agent: sb3-mimic import-translator {path} --env {shards.manifest.env_id} -o agent.zip")
+
+
+def _fit_predictor(args: argparse.Namespace) -> None:
+    import numpy as np
+    import torch as th
+    from gymnasium import spaces
+    from tqdm import tqdm
+
+    from sb3_mimic import keys
+    from sb3_mimic.data.shards import ACTION, Shards
+    from sb3_mimic.foresight.files import PREDICTORS, Origin, save_predictor
+    from sb3_mimic.foresight.pose import PosePredictor
+    from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor, pose_layout_of
+    from sb3_mimic.foresight.training import ForesightSettings, fit_predictor, require_columns
+    from sb3_mimic.translator.training import default_n_threads, torch_threads
+
+    shards = Shards(args.data, is_complete=True)
+    manifest, given = shards.manifest, {}
+    require_columns(shards)
+    height, width, n_channels = manifest.columns[keys.IMAGE].shape
+    space = spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (n_channels, height, width), np.uint8)})
+    kind, n_updates = PREDICTORS[args.predictor], {"n_updates": args.updates} if args.updates else {}
+    if kind is PosePredictor:
+        given["layout"] = pose_layout_of(shards)
+    th.manual_seed(args.seed)
+    predictor = kind(space, manifest.columns[ACTION].shape[0], **given)
+    args.output.mkdir(parents=True, exist_ok=True)
+    with torch_threads(default_n_threads()), tqdm(unit="step") as bar:
+        if isinstance(predictor, PosePredictor):
+            epochs = {"n_epochs": args.epochs} if args.epochs else {}
+            fit_pose_predictor(predictor, shards, PoseSettings(seed=args.seed, **epochs, **n_updates), partial(_show, bar))
+        else:
+            settings = ForesightSettings(seed=args.seed, **n_updates)
+            fit_predictor(predictor, shards, settings, lambda n, loss: _show(bar, "foreseeing", n, settings.n_updates, loss))
+    origin = Origin(manifest.env_id, manifest.env_kwargs, manifest.renderer)
+    path = save_predictor(predictor, args.output / "predictor.safetensors", origin)
+    print(f"Wrote {path}. See what it foresees: sb3-mimic foresee --env {manifest.env_id} --predictor {path}")
+
+
+def _show(bar: Any, what: str, n_done: int, n_steps: int, loss: float) -> None:
+    """Shows on a bar what is learnt."""
+    bar.desc, bar.total, bar.n = what, n_steps, n_done
+    bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+    bar.update(0)
 
 
 def _tell_epoch(n_epochs: int, lesson: Any) -> None:

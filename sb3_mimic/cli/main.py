@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from sb3_mimic.cli import collecting, evaluating, filming, imitating, runs, sharing, translators, tuning
+from sb3_mimic.cli import collecting, evaluating, filming, foreseeing, imitating, runs, sharing, translators, tuning
 from sb3_mimic.cli.common import import_packages
 from sb3_mimic.errors import MimicError
 
@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sb3-mimic", description="Robots that take the pose in a picture.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('sb3_mimic')}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for group in (imitating, filming, evaluating, collecting, translators, runs, sharing, tuning):
+    for group in (imitating, filming, evaluating, collecting, foreseeing, translators, runs, sharing, tuning):
         group.add_commands(commands)
     return parser
 

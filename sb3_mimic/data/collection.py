@@ -21,8 +21,10 @@ from sb3_mimic.errors import CollectionError, ShardError, UnsuitableEnvError
 
 # Steps of a shard: 50 MB of pictures of 64 x 64 pixels
 SHARD_STEPS = 4000
-# How long a smooth action takes to become another one, in s, and in steps where nobody says how long those are
-MEMORY, MEMORY_STEPS = 0.5, 30
+# How long smooth actions take to become others, at least and at most: in s, and in steps where nobody says how long those are
+MEMORY, MEMORY_STEPS = (0.02, 0.5), (1, 30)
+# How far they wander, at least and at most, in halves of the action space
+STRENGTH = 0.2, 1.0
 GROWTH = 1.5
 
 
@@ -54,7 +56,7 @@ class RandomPolicy:
 class SmoothPolicy:
     """
     Lets actions wander (an Ornstein-Uhlenbeck process, clipped to the action space), so that a robot gets further than by
-    actions of which each undoes what the one before did.
+    actions of which each undoes what the one before did: in each episode as fast and as far as is drawn for it.
     """
 
     def begin(self, env: gym.Env[Any, Any], rng: np.random.Generator) -> None:
@@ -64,16 +66,18 @@ class SmoothPolicy:
                 f"Smooth actions need a Box with bounds, and the environment takes {space}. Take random ones."
             )
         fps = float(env.metadata.get("render_fps") or 0)
-        self._kept = math.exp(-1 / (MEMORY * fps if fps else MEMORY_STEPS))
+        shortest, longest = np.multiply(MEMORY, fps) if fps else MEMORY_STEPS
+        self._kept = math.exp(-1 / (shortest * (longest / shortest) ** rng.uniform()))
         self._rng, self._space = rng, space
         self._middle, self._half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        self._strength = rng.uniform(*STRENGTH)
         # As often near one end as near the other, and beyond them at times
         self._now = rng.normal(size=space.shape)
 
     def act(self, observation: Any) -> Any:
         noise = self._rng.normal(size=self._now.shape)
         self._now = self._kept * self._now + math.sqrt(1 - self._kept**2) * noise
-        action = self._middle + self._half * np.clip(self._now, -1, 1)
+        action = self._middle + self._half * np.clip(self._strength * self._now, -1, 1)
         return action.astype(self._space.dtype)
 
 

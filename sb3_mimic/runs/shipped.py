@@ -10,13 +10,20 @@ def hyperparams_file(algo: str) -> Path:
     :param algo: Name of an algorithm, as rl-zoo3 spells it
     :return: The path, inside an installed package or at the top of a checkout
     """
-    package = Path(__file__).parents[1]
-    folder = package / "hyperparams"
-    return (folder if folder.is_dir() else package.parent / "hyperparams") / f"{algo}.yml"
+    return _folder("hyperparams") / f"{algo}.yml"
 
 
 def trained_agents_folder() -> Path:
     """Returns the folder of the shipped agents, of an installed package or of a checkout."""
+    return _folder("rl-trained-agents")
+
+
+def predictors_folder() -> Path:
+    """Returns the folder of the shipped predictors, of an installed package or of a checkout."""
+    return _folder("trained-predictors")
+
+
+def _folder(name: str) -> Path:
     package = Path(__file__).parents[1]
-    folder = package / "rl-trained-agents"
-    return folder if folder.is_dir() else package.parent / "rl-trained-agents"
+    folder = package / name
+    return folder if folder.is_dir() else package.parent / name

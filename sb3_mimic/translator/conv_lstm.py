@@ -1,6 +1,6 @@
 """Defines a translator that remembers what it saw in earlier frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch as th
@@ -12,8 +12,10 @@ from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.translator.base import Hidden
 from sb3_mimic.translator.convnet import ConvNetTranslator, as_pixels
 
-# Of a belief: what is believed now, and how that changes from frame to frame
+# What is believed now, how that changes from frame to frame, and the state of the cell
 Belief = tuple[th.Tensor, th.Tensor, th.Tensor]
+# From what is believed, its change, and the number of the frame to its change until that frame
+Accelerate = Callable[[th.Tensor, th.Tensor, int], th.Tensor]
 # From frame to frame little changes: these make surprises and changes about as large as what is read
 SURPRISE_GAIN, CHANGE_GAIN = 10.0, 30.0
 # Logarithms of scales lie around the middle of these
@@ -24,9 +26,9 @@ FIRST_TRUST, FIRST_CHANGE = 2.0, -1.0
 
 class BeliefFilter(nn.Module):
     """
-    Believes what is read in frames as far as it is to be trusted: it expects that things go on as they went, and takes over a
-    part of what surprises it. These gains are learnt, from how sure the reading is, how large the surprise, and what came
-    before (as in KalmanNet, Revach et al., arXiv 2107.10043).
+    Believes what is read in frames as far as it is to be trusted: it expects that things go on as they went, or as it is told
+    that they do, and takes over a part of what surprises it. These gains are learnt, from how sure the reading is, how large
+    the surprise, and what came before (as in KalmanNet, Revach et al., arXiv 2107.10043).
 
     :param state_dim: How many numbers are read
     :param n_features: What else is known of each frame
@@ -43,7 +45,12 @@ class BeliefFilter(nn.Module):
         nn.init.constant_(self.change.bias, FIRST_CHANGE)
 
     def forward(
-        self, read: th.Tensor, scales: th.Tensor, features: th.Tensor, belief: Belief | None = None
+        self,
+        read: th.Tensor,
+        scales: th.Tensor,
+        features: th.Tensor,
+        belief: Belief | None = None,
+        accelerate: Accelerate | None = None,
     ) -> tuple[th.Tensor, Belief]:
         """
         Goes through frames that follow one another.
@@ -52,6 +59,7 @@ class BeliefFilter(nn.Module):
         :param scales: Logarithms of the scales of its errors, the same shape
         :param features: Shape (batch, time, n_features)
         :param belief: What was returned for the frames before; None at the beginning
+        :param accelerate: Tells how the change changes, where that is known; it stays by default
         :return: What is believed, how it changes, and the cell's state, shape (batch, time, 2 * state_dim + hidden_size), and
             the belief at the end
         """
@@ -61,6 +69,8 @@ class BeliefFilter(nn.Module):
         (place, change, state), known = belief, []
         sure = scales / SCALE_RANGE + 1
         for step in range(read.shape[1]):
+            if accelerate is not None:
+                change = accelerate(place, change, step)
             expected = place + change
             surprise = read[:, step] - expected
             told = SURPRISE_GAIN * surprise, SURPRISE_GAIN * surprise.abs(), place, CHANGE_GAIN * change

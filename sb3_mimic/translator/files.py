@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from safetensors import safe_open
-from safetensors.torch import save
 
 from sb3_mimic import keys
 from sb3_mimic.errors import TranslatorClassError, TranslatorFileError
+from sb3_mimic.extractors.weights_file import read_weights, write_weights
 from sb3_mimic.pose import PoseLayout, robot_pose
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.conv_lstm import ConvLSTMTranslator
 from sb3_mimic.translator.convnet import ConvNetTranslator
-from sb3_mimic.writing import written_whole
 
 #: The only classes that a file can ask for
 TRANSLATOR_CLASSES: tuple[type[Translator], ...] = (ConvNetTranslator, ConvLSTMTranslator)
@@ -32,9 +29,8 @@ METADATA_KEY = "sb3_mimic.translator"
 # Version 1 gave joint limits and a number of key points in place of the parts of a layout; before version 3 nothing was
 # known about the renderer and the scales of errors
 FORMAT_VERSION, FIRST_VERSION = 3, 1
-MAX_BYTES = 256 * 2**20
-# Far beyond what any description needs (in characters), and any picture (in pixels and channels)
-MAX_DESCRIPTION, MAX_SIDE, MAX_CHANNELS = 4096, 1024, 4
+# Far beyond what any picture has, in pixels and channels
+MAX_SIDE, MAX_CHANNELS = 1024, 4
 
 
 @dataclass(frozen=True)
@@ -96,11 +92,8 @@ def save_translator(translator: Translator, path: str | Path, pose_layout: PoseL
         "pose_layout": pose_layout and pose_layout.to_json(),
         "renderer": translator.renderer,
     }
-    weights = {name: value.cpu().contiguous() for name, value in translator.weights().items()}
     try:
-        # Not save_file, which makes files that only their owner can read
-        with written_whole(path) as part:
-            part.write_bytes(save(weights, {METADATA_KEY: json.dumps(description)}))
+        write_weights(path, translator.weights(), METADATA_KEY, description)
     except OSError as error:
         raise TranslatorFileError(f"Cannot write {path}: {error}. Give a file in a folder that exists.") from error
     return path
@@ -157,27 +150,14 @@ def read_translator_file(path: str | Path) -> tuple[TranslatorDescription, dict[
     path = Path(path)
     if not path.is_file():
         raise TranslatorFileError(f"There is no file {path}. Write one with: sb3-mimic export-translator")
-    if path.stat().st_size > MAX_BYTES:
-        raise TranslatorFileError(
-            f"{path} is larger than the {MAX_BYTES // 2**20} MiB that are read. It is no translator of ours."
-        )
     try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-            if text is None or len(text) > MAX_DESCRIPTION:
-                raise ValueError(f"it holds no description of at most {MAX_DESCRIPTION} characters under {METADATA_KEY!r}")
-            description = _described(json.loads(text))
-            names = file.keys()
-            weights = {name: file.get_tensor(name) for name in names}
+        content, weights = read_weights(path, METADATA_KEY)
+        return _described(content), weights
     # A damaged file fails in many ways
     except Exception as error:
         raise TranslatorFileError(
             f"{path} is no translator written by 'sb3-mimic export-translator', or damaged: {error}. Export it again."
         ) from error
-    bad = [name for name, value in weights.items() if value.is_floating_point() and not bool(th.isfinite(value).all())]
-    if bad:
-        raise TranslatorFileError(f"{path} holds numbers that are not finite in {bad[0]}. Export it again.")
-    return description, weights
 
 
 def load_translator(

@@ -113,7 +113,7 @@ def fit_shards(
     writer = _writer(folder / SCALARS, progress.n_epochs)
     try:
         while progress.n_epochs < settings.n_epochs:
-            loss = _epoch(translator, shards, learnt, settings, progress, augmentation)
+            loss = fit_epoch(translator, shards, learnt, settings, progress.n_epochs, progress.rng, augmentation)
             lesson = measured(translator, validation, layout, len(validation), np.random.default_rng(settings.seed))
             lesson.measures["loss"] = loss
             progress.n_epochs += 1
@@ -126,6 +126,38 @@ def fit_shards(
         if writer is not None:
             writer.close()
     return save_translator(translator, folder / RESULT, layout)
+
+
+def fit_epoch(
+    translator: Translator,
+    shards: Shards,
+    starts: npt.NDArray[np.int64],
+    settings: FitSettings,
+    n_epochs: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation | None = None,
+) -> float:
+    """
+    Goes through windows once.
+
+    :param translator: Changed in place
+    :param shards: The collection
+    :param starts: Where the windows begin, shape (n, 2)
+    :param settings: How to train
+    :param n_epochs: How often it went through them before
+    :param rng: Of the order and the augmentation
+    :param augmentation: Changes the pictures
+    :return: The mean absolute error of what was read
+    """
+    size, order = max(1, N_LOADED // settings.window), rng.permutation(len(starts))
+    losses = []
+    for start in range(0, len(order), size):
+        done = (n_epochs + start / len(order)) / settings.n_epochs
+        rate = settings.learning_rate * max(one_cycle(done), FLOOR)
+        # In the order in which they lie on the disk
+        dataset = shards.dataset(starts[np.sort(order[start : start + size])], settings.window, settings.image, settings.label)
+        losses.append(fit(translator, dataset, 1, settings.batch_size // settings.window, rate, rng, augmentation))
+    return float(np.mean(losses))
 
 
 @dataclass
@@ -187,26 +219,6 @@ def _split(shards: Shards, settings: FitSettings) -> tuple[npt.NDArray[np.int64]
     chosen = np.linspace(0, n_kept - 1, min(n_kept, MAX_VALIDATION // settings.window + 1)).astype(np.int64)
     # Of windows that overlap each shows a frame anew
     return starts[: -n_kept - settings.window + 1][:: max(1, settings.window // 2)], kept[chosen]
-
-
-def _epoch(
-    translator: Translator,
-    shards: Shards,
-    starts: npt.NDArray[np.int64],
-    settings: FitSettings,
-    progress: _Progress,
-    augmentation: Augmentation | None,
-) -> float:
-    """Goes through all windows once, and returns the mean absolute error of what was read."""
-    rng, size = progress.rng, max(1, N_LOADED // settings.window)
-    order, losses = rng.permutation(len(starts)), []
-    for start in range(0, len(order), size):
-        done = (progress.n_epochs + start / len(order)) / settings.n_epochs
-        rate = settings.learning_rate * max(one_cycle(done), FLOOR)
-        # In the order in which they lie on the disk
-        dataset = shards.dataset(starts[np.sort(order[start : start + size])], settings.window, settings.image, settings.label)
-        losses.append(fit(translator, dataset, 1, settings.batch_size // settings.window, rate, rng, augmentation))
-    return float(np.mean(losses))
 
 
 def _writer(folder: Path, n_epochs: int) -> Any:
