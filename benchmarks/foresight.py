@@ -2,14 +2,15 @@
 Trains predictors on the same collection, those that foresee frames with as many updates each, and compares what they foresee.
 
     python -m benchmarks.foresight --env MimicReacherPlane-v0
-    python -m benchmarks.foresight --env MimicReacher3D-v0 --only pose
+    python -m benchmarks.foresight --env MimicReacher3D-v0 --only pose --ship
 
-What is there is not trained again. They are measured on episodes of seeds of their own, with the translator of the shipped
-agent reading what they foresee.
+What is there is not trained again; ``--ship`` puts the one that foresees poses where ``sb3-mimic foresee`` finds it. They are
+measured on episodes of seeds of their own, with the translator of the shipped agent reading what they foresee.
 """
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -28,7 +29,7 @@ import sb3_mimic  # noqa: F401  # registers the environments
 from benchmarks.study import DOCS, REPOSITORY, machine
 from sb3_mimic import keys
 from sb3_mimic.agents import load_agent
-from sb3_mimic.agents.foreseeing import let_draw, psnr
+from sb3_mimic.agents.foreseeing import FILE, let_draw, psnr
 from sb3_mimic.agents.statistics import bootstrap_interval
 from sb3_mimic.agents.tables import write_between_marks
 from sb3_mimic.data.collection import POLICIES, collect, plan
@@ -38,6 +39,7 @@ from sb3_mimic.foresight.baselines import LastFrame
 from sb3_mimic.foresight.files import PREDICTORS, Origin
 from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor
 from sb3_mimic.foresight.training import ForesightSettings, Regime, fit_predictor
+from sb3_mimic.runs.shipped import predictors_folder
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.training import torch_threads
 
@@ -46,6 +48,32 @@ N_SEEN, HORIZON, TOLD, N_WINDOWS = 8, 20, (1, 5, 10, 20), 200
 MEASURES = {"psnr": ("PSNR, dB", 1), "ssim": ("SSIM", 3), "degrees": ("joint error read, deg", 2)}
 
 HEAD = f"| | {' | '.join(title for title, _ in MEASURES.values())} | after 10 steps |\n|---|{'---|' * len(MEASURES)}---|"
+
+CARD = """# What {env_id} will see
+
+Foresees the poses that a robot comes to, from the frames that it saw and the actions that it took and will take, and draws
+them with the environment's camera: `sb3_mimic.foresight.PosePredictor`, made by
+
+```bash
+python -m benchmarks.foresight --env {env_id} --only pose --ship
+```
+from {n_steps} steps of smooth random actions (`sb3-mimic collect`). See it at work, and use it:
+
+```bash
+sb3-mimic foresee --env {env_id} -o foreseen.gif
+```
+```python
+from sb3_mimic.agents.foreseeing import find_predictor, let_draw
+
+predictor = find_predictor("{env_id}")
+let_draw(predictor, env)
+frames = predictor.predict(frames_so_far, actions)
+```
+It knows this robot, this camera and this light, and actions as they were collected. Of things that a robot touches it knows
+nothing.
+
+{figures}
+"""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -135,6 +163,14 @@ def row(title: str, found: dict[str, FloatArray]) -> str:
     return f"| {title} | {' | '.join(cells)} | [{low:.2f}, {high:.2f}] |"
 
 
+def ship(env_id: str, path: Path, figures: str) -> None:
+    """Puts a predictor where it is found, with a card beside it."""
+    folder = predictors_folder() / env_id
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / FILE)
+    (folder / "README.md").write_text(CARD.format(env_id=env_id, n_steps=f"{N_STEPS[env_id]:,}", figures=figures))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.foresight", description=__doc__)
@@ -144,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--only", nargs="+", help=f"some of: {', '.join(entry.name for entry in ENTRIES)}, or their predictors"
     )
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "logs" / "foresight", help="where all of it lies")
+    parser.add_argument("--ship", action="store_true", help="write the shipped predictor and its card")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page lies")
     args = parser.parse_args(arguments)
     chosen = [entry for entry in ENTRIES if not args.only or {entry.name, entry.predictor} & set(args.only)]
@@ -185,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f" {args.updates} updates; processor time: {', '.join(costs)}. {machine()}"
     )
     write_between_marks(args.docs / "foresight.md", args.env, f"{table}\n\n{told}")
+    if args.ship:
+        ship(args.env, folder / "pose-free.safetensors", f"{table}\n\n{told}")
     print(f"{table}\n\n{told}")
 
 

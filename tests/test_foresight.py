@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3 import PPO
 
 from sb3_mimic import keys
 from sb3_mimic.agents import load_agent
-from sb3_mimic.agents.foreseeing import find_predictor, foresee, let_draw, psnr
+from sb3_mimic.agents.dreaming import DreamVecEnv
+from sb3_mimic.agents.foreseeing import FILE, find_predictor, foresee, let_draw, psnr
 from sb3_mimic.cli.main import main
 from sb3_mimic.data.collection import POLICIES, collect, plan
 from sb3_mimic.data.shards import Shards
@@ -22,6 +24,7 @@ from sb3_mimic.foresight.pose import PosePredictor
 from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor
 from sb3_mimic.foresight.training import ForesightSettings, fit_predictor, split_windows
 from sb3_mimic.pose import PoseLayout, robot_pose
+from sb3_mimic.runs.shipped import predictors_folder
 
 ENV_ID = "MimicReacherPlane-v0"
 SPACE = spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (3, 64, 64), np.uint8)})
@@ -298,3 +301,80 @@ def test_find_predictor_says_which_there_are():
     with pytest.raises(PredictorFileError, match="there are those for"):
         find_predictor("MimicWalk-v0")
     assert json.dumps(made("convlstm").get_constructor_parameters())
+
+
+def test_dreams_are_as_the_real_one():
+    state_id = ENV_ID.replace("-v0", "State-v0")
+    predictor = find_predictor(ENV_ID)
+    dream, real = DreamVecEnv(gym.make(state_id), predictor, 3, seed=5), gym.make(state_id)
+    observed = dream.reset()
+    first, _ = real.reset(seed=5)
+    for key in keys.STATE_KEYS:
+        assert observed[key].shape == (3, *first[key].shape)
+        np.testing.assert_array_equal(observed[key][0], first[key])
+    rng, layout = np.random.default_rng(0), predictor.layout
+    for step in range(1, 101):
+        actions = rng.uniform(-0.3, 0.3, (3, 2)).astype(np.float32)
+        observed, rewards, dones, infos = dream.step(actions)
+        came, reward, _, truncated, _ = real.step(actions[0])
+        if step <= 5:
+            off = np.rad2deg(layout["joints"].distances(observed[keys.ACHIEVED_GOAL][0], came[keys.ACHIEVED_GOAL]))
+            assert off.max() < 5, (step, off)
+            assert abs(rewards[0] - reward) < 0.1
+            assert infos[0].keys() >= {"is_success", "TimeLimit.truncated"}
+        assert dones.all() == truncated == (step == 100)
+    assert infos[0]["TimeLimit.truncated"]
+    assert infos[0]["episode"]["l"] == 100
+    # The next episode has begun
+    assert not np.array_equal(infos[0]["terminal_observation"][keys.DESIRED_GOAL], observed[keys.DESIRED_GOAL][0])
+    assert len(dream.get_images()) == 3
+    dream.close()
+    real.close()
+
+
+def test_agents_learn_in_dreams():
+    dream = DreamVecEnv(gym.make(ENV_ID.replace("-v0", "State-v0")), find_predictor(ENV_ID), 4)
+    model = PPO("MultiInputPolicy", dream, n_steps=128, batch_size=128, seed=0, device="cpu").learn(1024)
+    assert len(model.ep_info_buffer) == 8
+    dream.close()
+
+
+def test_what_cannot_be_dreamt_is_refused():
+    predictor = find_predictor(ENV_ID)
+    for env_id, error, told in (
+        ("CartPole-v1", UnsuitableEnvError, "Dreams need a robot"),
+        (ENV_ID, UnsuitableEnvError, "Dreams need a robot"),
+        ("MimicReacher3DState-v0", ForesightError, "has others"),
+    ):
+        with gym.make(env_id) as env, pytest.raises(error, match=told):
+            DreamVecEnv(env, predictor)
+
+
+@pytest.mark.parametrize("folder", sorted(predictors_folder().glob("*/")), ids=lambda folder: folder.name)
+def test_shipped_predictors_foresee_what_their_cards_say(folder):
+    th.set_num_threads(1)
+    assert (folder / FILE).stat().st_size < 5 * 2**20
+    assert folder.name in (folder / "README.md").read_text()
+    predictor = find_predictor(folder.name)
+    errors = []
+    with gym.make(folder.name) as env:
+        let_draw(predictor, env)
+        for seed in range(12):
+            env.reset(seed=seed)
+            foreseen, true = _foreseen_joints(env, predictor, seed)
+            errors.append(np.rad2deg(np.abs(foreseen - true)).mean())
+    assert np.mean(errors) < (3 if "Plane" in folder.name else 6), errors
+
+
+def _foreseen_joints(env, predictor, seed):
+    """:return: Joints ten steps ahead, and as they were"""
+    policy, rng = POLICIES["smooth"](), np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    policy.begin(env, rng)
+    frames, actions = [observation[keys.IMAGE]], []
+    for _ in range(17):
+        actions.append(policy.act(observation))
+        observation = env.step(actions[-1])[0]
+        frames.append(observation[keys.IMAGE])
+    true = predictor.layout.joints(observation[keys.ACHIEVED_GOAL])
+    return predictor.predict_joints(np.stack(frames[:8]), np.stack(actions))[-1], true

@@ -31,6 +31,9 @@ def add_commands(commands: Any) -> None:
     collect.add_argument(
         "--shard-steps", type=positive, default=SHARD_STEPS, metavar="N", help=f"steps in a file (default: {SHARD_STEPS})"
     )
+    collect.add_argument(
+        "--export", choices=("minari",), help="write a data set of Minari besides, named after the environment"
+    )
     collect.add_argument("-o", "--output", type=Path, default=Path("data"), help="the folder (default: data)")
     collect.set_defaults(run=_collect)
 
@@ -48,6 +51,8 @@ def add_commands(commands: Any) -> None:
             kind.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
             kind.add_argument("-o", "--output", type=Path, default=Path("sample.png"), help="default: sample.png")
 
+    _add_minari(kinds)
+
     fit = commands.add_parser("fit", help="train a translator or a predictor on what was collected")
     fit.add_argument("data", type=Path, help="the folder that collect has written")
     kinds = fit.add_mutually_exclusive_group()
@@ -62,6 +67,19 @@ def add_commands(commands: Any) -> None:
     fit.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     fit.add_argument("-o", "--output", type=Path, default=Path("fit"), help="the folder to write into (default: fit)")
     fit.set_defaults(run=_fit)
+
+
+def _add_minari(kinds: Any) -> None:
+    """Adds the commands that know Minari's data sets."""
+    export = kinds.add_parser("export", help="write it as a data set of Minari")
+    export.add_argument("folder", type=Path, help="what collect has written")
+    export.add_argument("name", help="the data set's, such as mimic/reacher-plane/smooth-v0")
+    export.set_defaults(run=_export)
+    imported = kinds.add_parser("import", help="read a data set of Minari")
+    imported.add_argument("name", help="the data set's, such as D4RL/pointmaze/open-v2")
+    imported.add_argument("-o", "--output", type=Path, default=Path("data"), help="the folder (default: data)")
+    add_packages(imported)
+    imported.set_defaults(run=_import)
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -92,6 +110,11 @@ def _collect(args: argparse.Namespace) -> None:
         n_new = collect(args.output, manifest, make_policy, args.workers, bar.update)
     shards = Shards(args.output, is_complete=True)
     print(f"{len(shards):,} rows of {shards.n_episodes:,} episodes in {args.output}, {n_new} new files. {_seen(shards)}")
+    if args.export:
+        from sb3_mimic.data.minari_format import export_minari
+
+        dataset_id = f"mimic/{args.env.rpartition('-')[0].replace(':', '/').lower()}/{args.policy}-v{args.seed}"
+        print(f"Wrote {export_minari(shards, dataset_id)}. Read it: minari.load_dataset({dataset_id!r})")
 
 
 def _seen(shards: Any) -> str:
@@ -142,6 +165,26 @@ def _sample(args: argparse.Namespace) -> None:
     shards = Shards(args.folder)
     write_picture(args.output, contact_sheet(shards, np.random.default_rng(args.seed)))
     print(f"Wrote {args.output}: each row shows frames of one episode, from left to right")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from sb3_mimic.cli.common import import_packages
+    from sb3_mimic.data.minari_format import export_minari
+    from sb3_mimic.data.shards import Shards
+
+    shards = Shards(args.folder, is_complete=True)
+    import_packages(list(shards.manifest.packages))
+    path = export_minari(shards, args.name)
+    print(f"Wrote {path}. Read it: minari.load_dataset({args.name!r})")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from sb3_mimic.data.minari_format import import_minari
+    from sb3_mimic.data.shards import Shards
+
+    import_minari(args.name, args.output)
+    shards = Shards(args.output, is_complete=True)
+    print(f"{len(shards):,} rows of {shards.n_episodes:,} episodes in {args.output}. {_seen(shards)}")
 
 
 def _fit(args: argparse.Namespace) -> None:

@@ -136,7 +136,7 @@ def plan(
         raise CollectionError(f"Arguments of the environment must be plain data, got {kwargs}: {error}") from error
     with closing(gym.make(env_id, **kwargs)) as env:
         bare: Any = env.unwrapped
-        columns = _columns(env)
+        columns = columns_of(env.observation_space, env.action_space)
         goals = {keys.ACHIEVED_GOAL, keys.DESIRED_GOAL} & set(columns) if hasattr(bare, "pose_layout") else set()
         return Manifest(
             env_id=env_id,
@@ -298,12 +298,17 @@ class _Rows:
         return {name: array[: self._n] for name, array in self._arrays.items()}
 
 
-def _columns(env: gym.Env[Any, Any]) -> dict[str, Column]:
-    """Returns what stands in the rows of an environment's steps."""
-    space = env.observation_space
+def columns_of(space: gym.Space[Any], action_space: gym.Space[Any]) -> dict[str, Column]:
+    """
+    Returns what stands in the rows of an environment's steps, by name.
+
+    :param space: Its observation space
+    :param action_space: Its action space
+    :raises UnsuitableEnvError: When observations or actions are of a kind that cannot be kept
+    """
     shown = space.spaces if isinstance(space, spaces.Dict) else {keys.OBSERVATION: space}
     columns = {name: _column(name, each) for name, each in _kept(shown)}
-    columns[ACTION] = _column("actions", env.action_space)
+    columns[ACTION] = _column("actions", action_space)
     return columns | {REWARD: Column("float32", ())} | {name: Column("bool", ()) for name in (IS_FIRST, IS_LAST, IS_TERMINAL)}
 
 

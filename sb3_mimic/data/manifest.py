@@ -46,6 +46,7 @@ class Manifest:
     :param fps: Steps in a second; 0 where that is not known
     :param renderer: What draws the pictures, where that is known
     :param packages: What is to be imported before the environment is known
+    :param n_files: Number of shards where they hold whole episodes, and so more steps than that; 0 where they do not
     """
 
     env_id: str
@@ -59,11 +60,12 @@ class Manifest:
     fps: float = 0.0
     renderer: str | None = None
     packages: tuple[str, ...] = ()
+    n_files: int = 0
 
     @property
     def n_shards(self) -> int:
         """Number of shards"""
-        return -(-self.n_steps // self.shard_steps)
+        return self.n_files or -(-self.n_steps // self.shard_steps)
 
     def steps_of(self, index: int) -> int:
         """Returns the number of actions in a shard."""

@@ -116,10 +116,26 @@ class PoseGoal:
 
     def observe(self) -> npt.NDArray[np.float32]:
         """Returns the robot's own state: cosines and sines of its angles, velocities, key points."""
-        robot = self.robot
+        return self._state(self.robot.qpos, self.robot.qvel, self.robot.keypoints)
+
+    def observation_of(self, qpos: npt.NDArray[np.floating], qvel: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """
+        Returns what :meth:`observe` would give in another state, while the scene stays as it is.
+
+        :param qpos: Joint positions, shape (n_joints,), in rad, or m for slides
+        :param qvel: How fast they move, shape (n_joints,), in rad/s or m/s
+        """
+        return self._state(qpos, qvel, self.robot.keypoints_of(qpos))
+
+    @staticmethod
+    def _state(
+        qpos: npt.NDArray[np.floating], qvel: npt.NDArray[np.floating], keypoints: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float32]:
         # Plain numbers: several times faster than small arrays
-        qpos, qvel, keypoints = robot.qpos.tolist(), robot.qvel.tolist(), robot.keypoints.ravel().tolist()
-        return np.array([*map(math.cos, qpos), *map(math.sin, qpos), *qvel, *keypoints], np.float32)
+        angles = qpos.tolist()
+        return np.array(
+            [*map(math.cos, angles), *map(math.sin, angles), *qvel.tolist(), *keypoints.ravel().tolist()], np.float32
+        )
 
     def measure(self) -> npt.NDArray[np.float32]:
         return self._vector(self.robot.qpos.tolist(), self.robot.keypoints)
