@@ -20,6 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import sb3_mimic  # noqa: F401  # registers the environments
 from benchmarks.study import FIRST_SEED, Examination, FloatArray, LearningCurve, Record, machine, read, study
+from sb3_mimic.cli.common import add_ray
 from sb3_mimic.runs.shipped import hyperparams_file
 from sb3_mimic.zoo.manager import MimicZooManager
 
@@ -203,7 +204,7 @@ def trained(
     args: argparse.Namespace, names: Sequence[str], run: Callable[[str, int], Run], how: Callable[[Run], Record]
 ) -> list[Record]:
     """:return: :func:`found_of`, after training what a command asks for, all with one seed before the next"""
-    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, how)
+    study([run(name, seed) for seed in args.seeds for name in args.only], args.results, args.workers, how, args.ray)
     return found_of(names, run, read(args.results))
 
 
@@ -226,4 +227,5 @@ def study_parser(
     parser.add_argument("--only", nargs="+", choices=known, default=list(known), metavar="NAME", help=", ".join(known))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="default: 0 1 2")
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default: 1)")
+    add_ray(parser)
     return parser

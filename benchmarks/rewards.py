@@ -32,6 +32,7 @@ from benchmarks.study import (
     study,
 )
 from sb3_mimic.agents.tables import write_between_marks
+from sb3_mimic.cli.common import add_ray
 from sb3_mimic.runs.shipped import hyperparams_file
 
 RESULTS = REPOSITORY / "benchmarks" / "rewards.jsonl"
@@ -214,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="steps of each training (default: depends on the body)")
     parser.add_argument("--poses", type=int, default=N_POSES, help=f"poses of each measure (default: {N_POSES})")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    add_ray(parser)
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results lie, and those to come")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where rewards.md lies, and images/ for the figure")
     args = parser.parse_args(arguments)
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for body in args.bodies
         for seed in range(args.seeds)
     ]
-    records = study(runs, args.results, args.jobs, train)
+    records = study(runs, args.results, args.jobs, train, args.ray)
     draw(records, args.docs / "images" / "rewards.png")
     text = table(records)
     print(text)

@@ -117,7 +117,9 @@ def find(run: Any, records: Sequence[Record]) -> Record | None:
     return next((record for record in records if asdict(run).items() <= record.items()), None)
 
 
-def study(runs: Sequence[Any], results: Path, n_jobs: int, train: Callable[[Any], Record]) -> list[Record]:
+def study(
+    runs: Sequence[Any], results: Path, n_jobs: int, train: Callable[[Any], Record], cluster: str | None = None
+) -> list[Record]:
     """
     Train what has not been trained yet, and write the result of each as soon as it is there.
 
@@ -125,12 +127,13 @@ def study(runs: Sequence[Any], results: Path, n_jobs: int, train: Callable[[Any]
     :param results: A file of one JSON object per line; what it holds is not trained again
     :param n_jobs: Processes
     :param train: Trains a run and returns it with what came out of it, under ``success`` and ``seconds`` among others
+    :param cluster: Address of a Ray cluster that trains instead
     :return: The results in the order of the runs
     """
     records = read(results)
     missing = [run for run in runs if find(run, records) is None]
     print(f"{len(runs) - len(missing)} of {len(runs)} runs are in {results}", flush=True)
-    for run, record in done(train, missing, n_jobs):
+    for run, record in done(train, missing, n_jobs, cluster):
         with results.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
         records.append(record)

@@ -196,7 +196,7 @@ def test_an_environment_draws_what_is_foreseen(pose_predictor):
         # What is drawn is the robot: white around it
         assert (foreseen.predicted[0] == 255).mean() > 0.5
         assert foreseen.side_by_side(0).shape[0] == 288
-        assert foreseen.strip().shape[0] == 2 * 96 + 4
+        assert foreseen.strip().shape[0] == 20 + 2 * 96 + 4
         with pytest.raises(ForesightError, match="foresee fewer"):
             foresee(env, pose_predictor, POLICIES["smooth"](), 1000)
     with gym.make("MimicReacher3D-v0") as other, pytest.raises(ForesightError, match="cannot draw them"):

@@ -103,19 +103,33 @@ def test_train_and_enjoy_from_a_wheel(run_python, installed_python, tmp_path):
     assert "pose taken" in run_python("-m", "sb3_mimic", *imitate, python=installed_python, cwd=tmp_path)
 
 
+# Replays several agents as the command does, one after the other: starting it takes longer than replaying one
+ENJOY = """
+import runpy, sys
+for arguments in {commands}:
+    print("replays", arguments[3], flush=True)
+    sys.argv = ["enjoy", *arguments]
+    runpy.run_module("rl_zoo3.enjoy", run_name="__main__", alter_sys=True)
+"""
+N_GROUPS = 3
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", find_agents())
-def test_enjoy_replays_the_shipped_agents(env_id, run_python):
-    # Five episodes, or one of walking
-    n_steps = "1000" if env_id == WALK_ID else "500"
-    enjoy = run_python(
-        "-m", "rl_zoo3.enjoy", "--algo", find_algo(env_id), "--env", env_id, "--gym-packages", "sb3_mimic", "-n", n_steps,
-        cwd=REPOSITORY,
-    )  # fmt: skip
-    if env_id != WALK_ID:
-        assert float(enjoy.split("Success rate:")[1].split("%")[0]) >= 80
-    else:
-        assert float(enjoy.split("Episode Length ")[1].split()[0]) >= 200, "it walks for a while"
+@pytest.mark.parametrize("group", range(N_GROUPS))
+def test_enjoy_replays_the_shipped_agents(group, run_python):
+    commands = {}
+    for env_id in find_agents()[group::N_GROUPS]:
+        # Five episodes, or one of walking
+        n_steps = "1000" if env_id == WALK_ID else "500"
+        named = ["--algo", find_algo(env_id), "--env", env_id]
+        commands[env_id] = [*named, "--gym-packages", "sb3_mimic", "-n", n_steps]
+    printed = run_python("-c", ENJOY.format(commands=list(commands.values())), cwd=REPOSITORY)
+    for env_id, enjoy in zip(commands, printed.split("replays ")[1:], strict=True):
+        assert enjoy.startswith(env_id)
+        if env_id != WALK_ID:
+            assert float(enjoy.split("Success rate:")[1].split("%")[0]) >= 80, enjoy
+        else:
+            assert float(enjoy.split("Episode Length ")[1].split()[0]) >= 200, "it walks for a while"
 
 
 @pytest.mark.parametrize("env_id", find_agents())

@@ -1,6 +1,8 @@
 """Measures how well agents do; each measure is defined once, in :func:`evaluate` and :func:`evaluate_walk`."""
 
+import importlib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +14,7 @@ from sb3_mimic import keys
 from sb3_mimic.agents.agent import Agent
 from sb3_mimic.agents.environments import Goals, Replay, has_goals, layout_read, make_env, replay_of, spec_of, warn_of_renderer
 from sb3_mimic.agents.imitation import follow, is_drawn
+from sb3_mimic.agents.loading import load_agent
 from sb3_mimic.agents.sight import measure_sight
 from sb3_mimic.agents.statistics import FIRST_SEED, measure
 from sb3_mimic.errors import InputError, UnsuitableEnvError
@@ -89,6 +92,45 @@ def evaluate(agent: Agent, env: str | Env | None = None, n_episodes: int = 200, 
         # What was handed in goes on being its owner's
         for each in [] if isinstance(env, gym.Env) else made:
             each.close()
+
+
+@dataclass(frozen=True)
+class Examinee:
+    """
+    Names an agent that is to be measured, for whichever process does it.
+
+    :param env_id: See :func:`~sb3_mimic.agents.loading.load_agent`
+    :param algo: The same
+    :param folder: The same
+    :param exp_id: The same
+    :param n_episodes: See :func:`evaluate`
+    :param uses_target_network: Whether it acts by its target network
+    :param packages: What is to be imported before the environment is known
+    """
+
+    env_id: str
+    algo: str | None
+    folder: str | None
+    exp_id: int
+    n_episodes: int
+    uses_target_network: bool = False
+    packages: tuple[str, ...] = ()
+
+
+def examine(examinee: Examinee) -> dict[str, Any]:
+    """
+    Loads an agent and measures it, see :func:`evaluate`.
+
+    :param examinee: The agent
+    :return: Its measures
+    """
+    for package in examinee.packages:
+        importlib.import_module(package)
+    agent = load_agent(examinee.env_id, examinee.algo, examinee.folder, examinee.exp_id)
+    if examinee.uses_target_network:
+        agent.take_target_network()
+    measures = evaluate(agent, examinee.env_id, examinee.n_episodes)
+    return measures | ({"target_network": True} if examinee.uses_target_network else {})
 
 
 def evaluate_walk(agent: Agent, n_episodes: int = 50, show_progress: bool = True) -> dict[str, Any]:

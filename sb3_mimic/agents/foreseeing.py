@@ -15,7 +15,7 @@ from sb3_mimic.agents.environments import layer_with
 from sb3_mimic.data.collection import Policy
 from sb3_mimic.errors import ForesightError, PredictorFileError
 from sb3_mimic.foresight import PosePredictor, VideoPredictor, load_predictor
-from sb3_mimic.pictures.drawing import caption, enlarge
+from sb3_mimic.pictures.drawing import caption, enlarge, labelled_grid
 from sb3_mimic.runs.shipped import predictors_folder
 
 Frames = npt.NDArray[np.uint8]
@@ -55,13 +55,9 @@ class Foreseen:
     def strip(self) -> Frames:
         """Returns frames from left to right, what came above what was foreseen, shape (height, width, 3)."""
         chosen = np.unique(np.linspace(0, len(self.true) - 1, min(N_STRIP, len(self.true))).round().astype(int))
-        gap = np.full((STRIP_SIDE, GAP, 3), 255, np.uint8)
-        rows = []
-        for frames in (self.true, self.predicted):
-            pictures = [part for index in chosen for part in (enlarge(frames[index], STRIP_SIDE), gap)]
-            rows += [np.concatenate(pictures[:-1], axis=1), np.full((GAP, gap.shape[1], 3), 255, np.uint8)]
-        rows[1] = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
-        return np.concatenate(rows[:-1])
+        every = {"came": self.true, "foreseen": self.predicted}
+        rows = {name: [enlarge(frames[index], STRIP_SIDE) for index in chosen] for name, frames in every.items()}
+        return labelled_grid(rows, [f"+{index + 1}" for index in chosen])
 
 
 def psnr(true: Frames, predicted: Frames) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sb3_mimic.cli.common import add_agent, add_env, add_packages, positive
+from sb3_mimic.cli.common import add_agent, add_env, add_packages, add_ray, positive
 
 AGENT = "agent"
 POLICIES = ("random", "smooth", AGENT)
@@ -28,6 +28,7 @@ def add_commands(commands: Any) -> None:
     collect.add_argument("--policy", choices=POLICIES, default="random", help="what chooses the actions (default: random)")
     collect.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
     collect.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
+    add_ray(collect)
     collect.add_argument(
         "--shard-steps", type=positive, default=SHARD_STEPS, metavar="N", help=f"steps in a file (default: {SHARD_STEPS})"
     )
@@ -107,7 +108,7 @@ def _collect(args: argparse.Namespace) -> None:
         args.env, args.steps, args.policy, args.seed, shard_steps=args.shard_steps, packages=tuple(args.gym_packages), **kwargs
     )
     with tqdm(total=args.steps, unit="step") as bar:
-        n_new = collect(args.output, manifest, make_policy, args.workers, bar.update)
+        n_new = collect(args.output, manifest, make_policy, args.workers, bar.update, args.ray)
     shards = Shards(args.output, is_complete=True)
     print(f"{len(shards):,} rows of {shards.n_episodes:,} episodes in {args.output}, {n_new} new files. {_seen(shards)}")
     if args.export:

@@ -29,6 +29,15 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp-id", type=int, default=0, help="number of the run (default: the latest)")
 
 
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--ray`` to a command."""
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="share it out on a Ray cluster, auto for the one that this machine is part of (pip install 'sb3_mimic[cluster]')",
+    )
+
+
 def positive(text: str) -> int:
     """
     Reads a whole number above zero.

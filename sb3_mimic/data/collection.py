@@ -166,6 +166,7 @@ def collect(
     make_policy: Callable[[], Policy],
     n_workers: int = 1,
     on_steps: Callable[[int], object] | None = None,
+    cluster: str | None = None,
 ) -> int:
     """
     Collects steps, or what is missing of a collection that was begun. A shard is there as a whole or not at all, and the same
@@ -176,6 +177,8 @@ def collect(
     :param make_policy: Makes what chooses the actions; of a module, so that processes find it
     :param n_workers: Processes
     :param on_steps: Is told how many steps came, at first how many were there
+    :param cluster: Address of a Ray cluster that collects instead, see :func:`~sb3_mimic.data.workers.done`: its machines
+        send what they collect, and need not see the folder
     :return: How many shards were collected
     :raises CollectionError: When something else lies there, or the disk is full
     :raises WorkerError: When processes died again and again
@@ -186,8 +189,13 @@ def collect(
     jobs = [_Job(folder, manifest, make_policy, index) for index in range(manifest.n_shards)]
     missing = [job for job in jobs if not _is_there(job)]
     tell(sum(manifest.steps_of(job.index) for job in jobs) - sum(manifest.steps_of(job.index) for job in missing))
-    for job, _ in done(_collect, missing, n_workers):
-        tell(manifest.steps_of(job.index))
+    if cluster is None:
+        for job, _ in done(_collect, missing, n_workers):
+            tell(manifest.steps_of(job.index))
+    else:
+        for job, arrays in done(_collected, missing, cluster=cluster):
+            _write(job, arrays)
+            tell(manifest.steps_of(job.index))
     return len(missing)
 
 
@@ -228,13 +236,21 @@ def _is_there(job: _Job) -> bool:
 
 def _collect(job: _Job) -> None:
     """Collects one shard."""
+    _write(job, _collected(job))
+
+
+def _collected(job: _Job) -> Arrays:
+    """Returns the rows of a shard."""
     if job.manifest.packages:
         import importlib
 
         for package in job.manifest.packages:
             importlib.import_module(package)
     with closing(gym.make(job.manifest.env_id, **job.manifest.env_kwargs)) as env:
-        arrays = _steps(env, job.make_policy(), job.manifest, job.index)
+        return _steps(env, job.make_policy(), job.manifest, job.index)
+
+
+def _write(job: _Job, arrays: Arrays) -> None:
     path = job.folder / job.manifest.file_of(job.index)
     try:
         write_shard(path, arrays)

@@ -59,3 +59,29 @@ def caption(picture: Picture, text: str) -> Picture:
     image = Image.fromarray(picture)
     ImageDraw.Draw(image).text((12, 10), text, fill=(40, 48, 60), font_size=18)
     return np.asarray(image)
+
+
+def labelled_grid(rows: Mapping[str, Sequence[Picture]], columns: Sequence[str], gap: int = 4) -> Picture:
+    """
+    Lays pictures out in rows and columns with labels.
+
+    :param rows: Pictures from left to right by the row's label, from top to bottom, all of one size
+    :param columns: Labels of the columns
+    :param gap: What lies between pictures, in pixels
+    :return: Shape (height, width, 3)
+    """
+    height, width = next(iter(rows.values()))[0].shape[:2]
+    left, top, size = 10 + 7 * max(map(len, rows)), 20, 13
+    shape = left + len(columns) * (width + gap) - gap, top + len(rows) * (height + gap) - gap
+    canvas = Image.new("RGB", shape, "white")
+    pen = ImageDraw.Draw(canvas)
+    for j, label in enumerate(columns):
+        pen.text((left + j * (width + gap) + width // 2, top // 2), label, fill="black", font_size=size, anchor="mm")
+    for i, (label, pictures) in enumerate(rows.items()):
+        y = top + i * (height + gap)
+        pen.text((4, y + height // 2), label, fill="black", font_size=size, anchor="lm")
+        for j, picture in enumerate(pictures):
+            x = left + j * (width + gap)
+            canvas.paste(Image.fromarray(picture), (x, y))
+            pen.rectangle((x, y, x + width - 1, y + height - 1), outline=(200, 200, 200))
+    return np.asarray(canvas)

@@ -1,0 +1,68 @@
+"""Ray clusters: the same results as without, also where a machine dies in the middle."""
+
+import math
+import time
+
+import pytest
+
+from sb3_mimic.data.collection import POLICIES, collect, plan
+from sb3_mimic.data.workers import done
+from sb3_mimic.errors import PackageError, WorkerError
+
+ENV_ID = "MimicReacherPlane-v0"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_machine_that_dies_in_the_middle_changes_nothing(tmp_path):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    manifest = plan(ENV_ID, 2000, "smooth", shard_steps=200)
+    collect(tmp_path / "here", manifest, POLICIES["smooth"])
+    # It notices at once
+    checks = {"period_ms": 500, "timeout_ms": 500, "failure_threshold": 3, "initial_delay_ms": 500}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": {f"health_check_{k}": v for k, v in checks.items()}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    node = cluster.add_node(num_cpus=1)
+    told = []
+
+    def on_steps(n):
+        told.append(n)
+        if len(told) == 4:
+            cluster.remove_node(node, allow_graceful=False)
+
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        cluster.wait_for_nodes()
+        assert sorted(done(math.isqrt, [1, 4, 9], cluster=cluster.address)) == [(1, 1), (4, 2), (9, 3)]
+        with pytest.raises(ValueError, match="nonnegative"):
+            list(done(math.isqrt, [1, -1], cluster=cluster.address))
+        assert collect(tmp_path / "there", manifest, POLICIES["smooth"], on_steps=on_steps, cluster=cluster.address) == 10
+        assert collect(tmp_path / "there", manifest, POLICIES["smooth"], cluster=cluster.address) == 0
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert sum(told) == 2000
+    names = [manifest.file_of(index) for index in range(10)]
+    assert sorted(path.name for path in (tmp_path / "there").glob("*.safetensors")) == names
+    for name in names:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_without_a_cluster_it_says_how_to_begin_one():
+    start = time.perf_counter()
+    with pytest.raises(WorkerError, match="ray start --head"):
+        list(done(math.isqrt, [1], cluster="auto"))
+    assert time.perf_counter() - start < 60
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PackageError, match=r"pip install 'sb3_mimic\[cluster\]'"):
+        list(done(math.isqrt, [1], cluster="auto"))
+    assert list(done(math.isqrt, [4])) == [(4, 2)]
