@@ -65,12 +65,34 @@ def learnt(folder: Path, output: Path) -> float:
     return len(shards) / (time.perf_counter() - start)
 
 
+def on_ray(manifest: Manifest, folder: Path, n_nodes: int) -> float:
+    """:return: Steps in a second that a Ray cluster collects, of nodes of one processor each that have begun already"""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(1, n_nodes):
+            cluster.add_node(num_cpus=1)
+        ray.init(address=cluster.address, log_to_driver=False)
+        cluster.wait_for_nodes()
+        first = plan(manifest.env_id, 100 * n_nodes, "random", shard_steps=50)
+        collect(folder / "first", first, POLICIES["random"], cluster=cluster.address)
+        start = time.perf_counter()
+        collect(folder / "all", manifest, POLICIES["random"], cluster=cluster.address)
+        return manifest.n_steps / (time.perf_counter() - start)
+    finally:
+        ray.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Time all in turn, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.collecting", description=__doc__)
     parser.add_argument("--env", default=ENV_ID, help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=N_STEPS, help="of each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=N_ROUNDS, help="default: %(default)s")
+    parser.add_argument("--ray", action="store_true", help="clusters of one and of two nodes, too (sb3_mimic[cluster])")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page lies")
     args = parser.parse_args(arguments)
     manifest = plan(args.env, args.steps, "random")
@@ -82,13 +104,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             two = collected(manifest, Path(temporary) / f"{index}-two", 2)
             rounds.append([alone, one, one / alone, two, two / one, read(folder)])
         rate = learnt(folder, Path(temporary) / "fit")
+        nodes = [on_ray(manifest, Path(temporary) / f"ray-{n}", n) for n in (1, 2)] if args.ray else []
     alone, one, ratio, two, gain, reading = np.median(rounds, axis=0)
+    shared = (
+        [
+            f"| steps collected by Ray clusters of one node and of two, begun before | {nodes[0]:,.0f} and {nodes[1]:,.0f},"
+            f" {nodes[1] / nodes[0]:.2f} of one |"
+        ]
+        if nodes
+        else []
+    )
     text = "\n".join((
         "| | a second |",
         "|---|---|",
         f"| steps of the bare environment, with its picture | {alone:,.0f} |",
         f"| steps collected into files, one process | {one:,.0f}, {ratio:.2f} of the bare environment |",
         f"| the same in two processes, their start included | {two:,.0f}, {gain:.2f} of one |",
+        *shared,
         f"| frames read in windows of {WINDOW} | {reading:,.0f} |",
         f"| frames that `convnet` learns from, one thread | {rate:,.0f}: reading is {reading / rate:.0f} times as fast |",
         "",

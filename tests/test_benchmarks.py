@@ -10,7 +10,7 @@ from PIL import Image
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks import collecting, faults, her, hindsight, peer, rewards, study, tasks, tracking, videos
+from benchmarks import collecting, faults, foresight, her, hindsight, peer, planning, rewards, study, tasks, tracking, videos
 from benchmarks.rewards import BUDGETS, MIXTURES, N_SEEDS, curves, interquartile_mean, table
 from benchmarks.study import LearningCurve, band, find, read, spread
 from sb3_mimic.agents.statistics import FIRST_SEED
@@ -334,3 +334,36 @@ def test_translators_with_and_without_memory_are_compared(capsys, tmp_path):
         assert f"| {kind} |" in told
     for reader in videos.READERS:
         assert f"{reader}: learnt from" in told
+
+
+@pytest.mark.slow
+def test_predictors_are_compared(tmp_path, monkeypatch):
+    env_id = "MimicReacherPlane-v0"
+    monkeypatch.setattr(foresight, "N_STEPS", {env_id: 400})
+    monkeypatch.setattr(foresight, "N_MEASURED", 200)
+    monkeypatch.setattr(foresight, "N_WINDOWS", 6)
+    (tmp_path / "foresight.md").write_text(f"<!-- {env_id} -->\n<!-- /{env_id} -->\n")
+    how = ["--env", env_id, "--only", "cnn", "--updates", "2", "--folder", str(tmp_path / "logs"), "--docs", str(tmp_path)]
+    foresight.main(how)
+    rows = [line.split(" | ") for line in (tmp_path / "foresight.md").read_text().splitlines()[3:6]]
+    assert [row[0] for row in rows] == [
+        "| feed-forward CNN; free rollout",
+        "| the last frame, copied",
+        "| the simulator itself",
+    ]
+    errors = [[float(error) for error in row[3].split(" / ")] for row in rows]
+    assert len(errors[0]) == len(foresight.TOLD)
+    assert errors[2][-1] < errors[1][-1], "the simulator knows better than who copies"
+
+
+@pytest.mark.slow
+def test_plans_and_random_actions_are_compared(tmp_path, monkeypatch):
+    env_id = "MimicReacherPlane-v0"
+    monkeypatch.setattr(planning, "RESULTS", tmp_path / "planning.jsonl")
+    (tmp_path / "foresight.md").write_text(f"<!-- {env_id} plans -->\n<!-- /{env_id} plans -->\n")
+    planning.main(["--env", env_id, "--only", "plans-pose", "random", "--episodes", "3", "--docs", str(tmp_path)])
+    rows = [line.split(" | ") for line in (tmp_path / "foresight.md").read_text().splitlines()[3:5]]
+    assert [float(row[1].split()[0]) for row in rows] == [1.0, 0.0]
+    # What has been tried is not tried again
+    planning.main(["--env", env_id, "--only", "random", "--episodes", "3", "--docs", str(tmp_path)])
+    assert len((tmp_path / "planning.jsonl").read_text().splitlines()) == 2

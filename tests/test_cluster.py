@@ -2,10 +2,12 @@
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
 from sb3_mimic.data.collection import POLICIES, collect, plan
+from sb3_mimic.data.shards import Shards
 from sb3_mimic.data.workers import done
 from sb3_mimic.errors import PackageError, WorkerError
 
@@ -57,6 +59,28 @@ def test_without_a_cluster_it_says_how_to_begin_one():
     with pytest.raises(WorkerError, match="ray start --head"):
         list(done(math.isqrt, [1], cluster="auto"))
     assert time.perf_counter() - start < 60
+
+
+@pytest.mark.parametrize("what_they_do", ["they see no such folder", "they write into another one"])
+def test_machines_that_do_not_share_the_disk_send_what_they_collect(what_they_do, tmp_path, monkeypatch):
+    """The cluster is played by this process"""
+
+    def played(function, jobs, cluster):
+        for job in jobs:
+            if what_they_do == "they see no such folder":
+                yield job, function(replace(job, folder=tmp_path / "nowhere"))
+            else:
+                # Which looks the same
+                manifest.write(elsewhere)
+                yield job, function(replace(job, folder=elsewhere))
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("sb3_mimic.data.collection.done", played)
+    manifest, told = plan(ENV_ID, 200, "random", shard_steps=100), []
+    assert collect(tmp_path / "data", manifest, POLICIES["random"], on_steps=told.append, cluster="auto") == 2
+    assert told == [0, 100, 100]
+    assert not any(shard.fault() for shard in Shards(tmp_path / "data", is_complete=True))
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

@@ -178,7 +178,7 @@ def collect(
     :param n_workers: Processes
     :param on_steps: Is told how many steps came, at first how many were there
     :param cluster: Address of a Ray cluster that collects instead, see :func:`~sb3_mimic.data.workers.done`: its machines
-        send what they collect, and need not see the folder
+        write into the folder where they see it, and send what they collect where they do not
     :return: How many shards were collected
     :raises CollectionError: When something else lies there, or the disk is full
     :raises WorkerError: When processes died again and again
@@ -193,9 +193,7 @@ def collect(
         for job, _ in done(_collect, missing, n_workers):
             tell(manifest.steps_of(job.index))
     else:
-        for job, arrays in done(_collected, missing, cluster=cluster):
-            _write(job, arrays)
-            tell(manifest.steps_of(job.index))
+        _collect_on(cluster, missing, lambda job: tell(manifest.steps_of(job.index)))
     return len(missing)
 
 
@@ -237,6 +235,35 @@ def _is_there(job: _Job) -> bool:
 def _collect(job: _Job) -> None:
     """Collects one shard."""
     _write(job, _collected(job))
+
+
+def _collect_on(cluster: str, jobs: list[_Job], tell: Callable[[_Job], object]) -> None:
+    """Collects shards on a Ray cluster."""
+    jobs, unseen = [replace(job, folder=job.folder.resolve()) for job in jobs], []
+    for job, arrays in done(_collected_there, jobs, cluster=cluster):
+        if arrays is not None:
+            _write(job, arrays)
+        elif not _is_there(job):
+            # It was written into another folder that looks the same
+            unseen.append(job)
+            continue
+        tell(job)
+    for job, arrays in done(_collected, unseen, cluster=cluster) if unseen else ():
+        _write(job, arrays)
+        tell(job)
+
+
+def _collected_there(job: _Job) -> Arrays | None:
+    """Collects one shard and writes it, where the folder is to be seen; returns its rows where it is not."""
+    arrays = _collected(job)
+    try:
+        is_seen = Manifest.read(job.folder) == job.manifest
+    except CollectionError:
+        is_seen = False
+    if not is_seen:
+        return arrays
+    _write(job, arrays)
+    return None
 
 
 def _collected(job: _Job) -> Arrays:
