@@ -252,11 +252,13 @@ WITH_ARM = {"env": {"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "tests"), os
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("vec_env", ["dummy", "subproc"])
-def test_a_body_of_a_user_trains_goes_on_and_is_replayed(vec_env, run_python, tmp_path):
-    """With nothing but its package: stacked frames, arguments and wrappers from the command line are replayed too"""
+def test_a_body_of_a_user_trains_goes_on_and_is_replayed(run_python, tmp_path):
+    """
+    With nothing but its package, which processes of environments must find, too: stacked frames, arguments and wrappers from
+    the command line are replayed as well
+    """
     which = ("--algo", "ppo", "--env", ARM, "--gym-packages", "my_robot")
-    train = ("-m", "rl_zoo3.train", *which, "--seed", "1", "--vec-env", vec_env)
+    train = ("-m", "rl_zoo3.train", *which, "--seed", "1", "--vec-env", "subproc")
     params = ("n_envs:2", "n_steps:64", "env_kwargs:{'reward_weights': {'sparse': 1.0}}")
     wrapper = "env_wrapper:[{'gymnasium.wrappers.TimeLimit': {'max_episode_steps': 40}}]"
     run_python(*train, "-n", "256", "--save-freq", "128", "-params", *params, wrapper, cwd=tmp_path, **WITH_ARM)
