@@ -36,7 +36,7 @@ from sb3_mimic.data.collection import POLICIES, collect, plan
 from sb3_mimic.data.shards import ACTION, Shards
 from sb3_mimic.foresight import PosePredictor, VideoPredictor, load_predictor, save_predictor
 from sb3_mimic.foresight.baselines import LastFrame
-from sb3_mimic.foresight.files import PREDICTORS, Origin
+from sb3_mimic.foresight.files import Origin, new_predictor
 from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor
 from sb3_mimic.foresight.training import ForesightSettings, Regime, fit_predictor
 from sb3_mimic.runs.shipped import predictors_folder
@@ -103,18 +103,10 @@ ENTRIES = (
 )
 
 
-def space_of(shards: Shards) -> spaces.Dict:
-    """:return: Space of single frames, channels first"""
-    height, width, n_channels = shards.manifest.columns[keys.IMAGE].shape
-    return spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (n_channels, height, width), np.uint8)})
-
-
 def made(kind: str, shards: Shards) -> VideoPredictor:
-    """:return: A new predictor for a collection"""
-    manifest = shards.manifest
-    given: dict[str, Any] = {"layout": manifest.layouts[keys.ACHIEVED_GOAL]} if kind == "pose" else {}
+    """:return: A new predictor for a collection, the same each time"""
     th.manual_seed(0)
-    return PREDICTORS[kind](space_of(shards), manifest.columns[ACTION].shape[0], **given)
+    return new_predictor(kind, shards)
 
 
 def trained(entry: Entry, shards: Shards, n_updates: int, folder: Path) -> VideoPredictor:
@@ -210,7 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(rows[-1], flush=True)
             told = json.loads((folder / f"{entry.name}.json").read_text())
             costs.append(f"{entry.title} {told['cpu_seconds']:.0f} s")
-        last = LastFrame(space_of(data), data.manifest.columns[ACTION].shape[0])
+        height, width, n_channels = data.manifest.columns[keys.IMAGE].shape
+        space = spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (n_channels, height, width), np.uint8)})
+        last = LastFrame(space, data.manifest.columns[ACTION].shape[0])
         rows.append(row("the last frame, copied", measured(last.predict, windows, read, true)))
     exact = np.rad2deg(np.abs(read(windows[keys.IMAGE][:, N_SEEN:]) - true).mean(axis=2))[:, np.array(TOLD) - 1]
     perfect = {"psnr": np.full_like(exact, np.inf), "ssim": np.ones_like(exact), "degrees": exact}

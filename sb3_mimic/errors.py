@@ -5,6 +5,32 @@ class MimicError(Exception):
     """Serves as the base of all errors of ours. Each names the culprit, what is allowed, and the cure."""
 
 
+def require_at_least(settings: object, error: type[MimicError], **least: int) -> None:
+    """
+    Checks whole numbers of settings.
+
+    :param settings: What has them as attributes
+    :param error: What is raised
+    :param least: The smallest number that is allowed, by name
+    :raises MimicError: Of that kind, when one is smaller
+    """
+    for name, smallest in least.items():
+        if getattr(settings, name) < smallest:
+            raise error(f"{name} must be at least {smallest}, got {getattr(settings, name)}.")
+
+
+def require_learning_rate(rate: float, error: type[MimicError]) -> None:
+    """
+    Checks a learning rate.
+
+    :param rate: The rate
+    :param error: What is raised
+    :raises MimicError: Of that kind, when it is not positive and finite
+    """
+    if not 0 < rate < float("inf"):
+        raise error(f"learning_rate must be positive and finite, got {rate}.")
+
+
 class BodyError(MimicError, ValueError):
     """A robot cannot be built as it is described, or not be registered under its name."""
 

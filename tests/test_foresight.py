@@ -322,6 +322,8 @@ def test_dreams_are_as_the_real_one():
             assert off.max() < 5, (step, off)
             assert abs(rewards[0] - reward) < 0.1
             assert infos[0].keys() >= {"is_success", "TimeLimit.truncated"}
+        # What is told of a step stays what it was, also where the next episode has begun
+        np.testing.assert_array_equal(np.stack([info["action"] for info in infos]), actions)
         assert dones.all() == truncated == (step == 100)
     assert infos[0]["TimeLimit.truncated"]
     assert infos[0]["episode"]["l"] == 100

@@ -78,7 +78,7 @@ class DreamVecEnv(VecEnv):
             moving = (self._place, self._change, self._before, self._actions)
             change = self._predictor.dynamics(*map(th.from_numpy, moving)).numpy()
         place = np.clip(self._place + change, -FARTHEST, FARTHEST)
-        self._place, self._change, self._before = place, place - self._place, self._actions
+        self._place, self._change, self._before = place, place - self._place, self._actions.copy()
         qpos = self._joints.of(place.astype(np.float64))
         qvel = self._change.astype(np.float64) * np.array(self._joints.scale or 1.0) * self._fps
         previous, self._achieved = self._achieved, np.stack([self._goal.goal_of(each) for each in qpos])

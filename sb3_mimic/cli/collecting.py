@@ -212,29 +212,20 @@ def _fit(args: argparse.Namespace) -> None:
 
 
 def _fit_predictor(args: argparse.Namespace) -> None:
-    import numpy as np
     import torch as th
-    from gymnasium import spaces
     from tqdm import tqdm
 
-    from sb3_mimic import keys
-    from sb3_mimic.data.shards import ACTION, Shards
-    from sb3_mimic.foresight.files import PREDICTORS, Origin, save_predictor
+    from sb3_mimic.data.shards import Shards
+    from sb3_mimic.foresight.files import Origin, new_predictor, save_predictor
     from sb3_mimic.foresight.pose import PosePredictor
-    from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor, pose_layout_of
-    from sb3_mimic.foresight.training import ForesightSettings, fit_predictor, require_columns
+    from sb3_mimic.foresight.pose_training import PoseSettings, fit_pose_predictor
+    from sb3_mimic.foresight.training import ForesightSettings, fit_predictor
     from sb3_mimic.translator.training import default_n_threads, torch_threads
 
     shards = Shards(args.data, is_complete=True)
-    manifest, given = shards.manifest, {}
-    require_columns(shards)
-    height, width, n_channels = manifest.columns[keys.IMAGE].shape
-    space = spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (n_channels, height, width), np.uint8)})
-    kind, n_updates = PREDICTORS[args.predictor], {"n_updates": args.updates} if args.updates else {}
-    if kind is PosePredictor:
-        given["layout"] = pose_layout_of(shards)
+    manifest, n_updates = shards.manifest, {"n_updates": args.updates} if args.updates else {}
     th.manual_seed(args.seed)
-    predictor = kind(space, manifest.columns[ACTION].shape[0], **given)
+    predictor = new_predictor(args.predictor, shards)
     args.output.mkdir(parents=True, exist_ok=True)
     with torch_threads(default_n_threads()), tqdm(unit="step") as bar:
         if isinstance(predictor, PosePredictor):

@@ -11,13 +11,16 @@ import torch as th
 from gymnasium import spaces
 
 from sb3_mimic import keys
+from sb3_mimic.data.shards import ACTION, Shards
 from sb3_mimic.errors import PredictorFileError
 from sb3_mimic.extractors.weights_file import read_weights, write_weights
 from sb3_mimic.foresight.base import VideoPredictor
 from sb3_mimic.foresight.baselines import FeedForwardPredictor, LSTMPredictor
 from sb3_mimic.foresight.conv_lstm import ConvLSTMPredictor
 from sb3_mimic.foresight.pose import PosePredictor
+from sb3_mimic.foresight.pose_training import pose_layout_of
 from sb3_mimic.foresight.simvp import SimVPPredictor
+from sb3_mimic.foresight.training import require_columns
 
 #: The only classes that a file can ask for, by what they are called
 PREDICTORS: dict[str, type[VideoPredictor]] = {
@@ -47,6 +50,23 @@ class Origin:
     env_id: str
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     renderer: str | None = None
+
+
+def new_predictor(name: str, shards: Shards) -> VideoPredictor:
+    """
+    Makes a predictor of what is in a collection, with weights of its own.
+
+    :param name: One of :data:`PREDICTORS`
+    :param shards: The collection
+    :return: The predictor
+    :raises CollectionError: When the collection lacks pictures, actions that are vectors, or poses where those are foreseen
+    """
+    require_columns(shards)
+    manifest, kind = shards.manifest, PREDICTORS[name]
+    height, width, n_channels = manifest.columns[keys.IMAGE].shape
+    space = spaces.Dict({keys.IMAGE: spaces.Box(0, 255, (n_channels, height, width), np.uint8)})
+    given: dict[str, Any] = {"layout": pose_layout_of(shards)} if kind is PosePredictor else {}
+    return kind(space, manifest.columns[ACTION].shape[0], **given)
 
 
 def save_predictor(predictor: VideoPredictor, path: str | Path, origin: Origin) -> Path:

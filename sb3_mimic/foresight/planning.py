@@ -10,7 +10,7 @@ import torch as th
 from gymnasium import spaces
 
 from sb3_mimic import keys
-from sb3_mimic.errors import ForesightError, UnsuitableEnvError
+from sb3_mimic.errors import ForesightError, UnsuitableEnvError, require_at_least
 from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.foresight.base import Frames, VideoPredictor
 from sb3_mimic.foresight.pose import PosePredictor
@@ -49,9 +49,7 @@ class PlanSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "n_samples", "n_elites", "n_iterations"):
-            if getattr(self, name) < 1:
-                raise ForesightError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        require_at_least(self, ForesightError, horizon=1, n_samples=1, n_elites=1, n_iterations=1)
         if self.n_elites > self.n_samples:
             raise ForesightError(f"Of {self.n_samples} plans {self.n_elites} cannot be the best ones: take fewer n_elites.")
         if self.cost not in get_args(Cost):

@@ -9,7 +9,7 @@ import torch as th
 
 from sb3_mimic import keys
 from sb3_mimic.data.shards import ACTION, Shards
-from sb3_mimic.errors import CollectionError, ForesightError
+from sb3_mimic.errors import CollectionError, ForesightError, require_at_least, require_learning_rate
 from sb3_mimic.extractors.layers import evaluated
 from sb3_mimic.foresight.pose import PosePredictor
 from sb3_mimic.foresight.training import MAX_NORM, split_windows
@@ -24,6 +24,8 @@ MAX_WINDOWS, N_READ = 200_000, 4096
 N_AT_ONCE, GROWING = 64, 0.6
 
 Rows = tuple[th.Tensor, th.Tensor]
+# Is told what is learnt, how many steps of how many are done, and the loss
+Tell = Callable[[str, int, int, float], object]
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,8 @@ class PoseSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("n_epochs", 0), ("n_updates", 1), ("batch_size", 1), ("n_foreseen", 1), ("n_seen", 2)):
-            if getattr(self, name) < least:
-                raise ForesightError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        require_at_least(self, ForesightError, n_epochs=0, n_updates=1, batch_size=1, n_foreseen=1, n_seen=2)
+        require_learning_rate(self.learning_rate, ForesightError)
 
 
 def pose_layout_of(shards: Shards) -> PoseLayout:
@@ -78,7 +79,7 @@ def fit_pose_predictor(
     predictor: PosePredictor,
     shards: Shards,
     settings: PoseSettings,
-    on_progress: Callable[[str, int, int, float], object] | None = None,
+    on_progress: Tell | None = None,
 ) -> None:
     """
     Trains a predictor of poses.
@@ -107,7 +108,7 @@ def _learn_to_read(
     shards: Shards,
     settings: PoseSettings,
     rng: np.random.Generator,
-    tell: Callable[[str, int, int, float], object],
+    tell: Tell,
 ) -> None:
     learnt, kept = split_windows(shards, 1)
     how, reader = FitSettings(n_epochs=settings.n_epochs, seed=settings.seed), predictor.reader
@@ -126,7 +127,7 @@ def _learn_to_go_on(
     rows: Rows,
     settings: PoseSettings,
     rng: np.random.Generator,
-    tell: Callable[[str, int, int, float], object],
+    tell: Tell,
 ) -> None:
     """Learns how joints move, from true poses: two of them tell a change, what follows is to be foreseen."""
     poses, actions = rows
@@ -147,7 +148,7 @@ def _learn_to_believe(
     shards: Shards,
     settings: PoseSettings,
     rng: np.random.Generator,
-    tell: Callable[[str, int, int, float], object],
+    tell: Tell,
 ) -> None:
     """Learns what to believe of what is read, so that what follows from it comes true."""
     length, n_updates = settings.n_seen + settings.n_foreseen, max(1, settings.n_updates // 2)

@@ -10,7 +10,7 @@ import torch as th
 
 from sb3_mimic import keys
 from sb3_mimic.data.shards import ACTION, Shards
-from sb3_mimic.errors import CollectionError, ForesightError
+from sb3_mimic.errors import CollectionError, ForesightError, require_at_least, require_learning_rate
 from sb3_mimic.foresight.base import Lesson, VideoPredictor
 from sb3_mimic.translator.training import FLOOR, one_cycle
 
@@ -48,13 +48,10 @@ class ForesightSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_updates", "batch_size", "n_seen", "n_foreseen"):
-            if getattr(self, name) < 1:
-                raise ForesightError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        require_at_least(self, ForesightError, n_updates=1, batch_size=1, n_seen=1, n_foreseen=1)
         if self.regime not in get_args(Regime):
             raise ForesightError(f"Unknown regime {self.regime!r}. There are: {', '.join(get_args(Regime))}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ForesightError(f"learning_rate must be positive and finite, got {self.learning_rate}.")
+        require_learning_rate(self.learning_rate, ForesightError)
 
     def share_true(self, done: float) -> float:
         """Returns which part of the frames is shown when such a part of the training is done."""

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from sb3_mimic import keys
 from sb3_mimic.data.shards import Shards
-from sb3_mimic.errors import CollectionError, FitError
+from sb3_mimic.errors import CollectionError, FitError, require_at_least, require_learning_rate
 from sb3_mimic.translator.augmentation import Augmentation
 from sb3_mimic.translator.base import Translator
 from sb3_mimic.translator.files import TRANSLATORS, save_translator
@@ -64,13 +64,10 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.translator not in TRANSLATORS:
             raise FitError(f"Unknown translator {self.translator!r}. There are: {', '.join(TRANSLATORS)}.")
-        for name in ("n_epochs", "window", "batch_size"):
-            if getattr(self, name) < 1:
-                raise FitError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        require_at_least(self, FitError, n_epochs=1, window=1, batch_size=1)
         if self.batch_size < self.window:
             raise FitError(f"batch_size must hold a window of {self.window} frames, got {self.batch_size}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise FitError(f"learning_rate must be positive and finite, got {self.learning_rate}.")
+        require_learning_rate(self.learning_rate, FitError)
 
 
 def fit_shards(
